@@ -1,0 +1,1 @@
+"""TileLang on Tenstorrent."""

@@ -1,0 +1,48 @@
+"""Every function attribute that the passes read or write, spelled once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Given by the user.
+USER_LAYOUT: Final = "tt.user_layout"
+USER_SCHEDULE: Final = "tt.user_schedule"
+
+# The device the function is compiled for, by name or as a plain dictionary (see devices.Device.to_dict).
+DEVICE: Final = "tt.device"
+
+# The legacy schedule: a contiguous row-major [start, count] per core.
+GRID_X: Final = "tt_grid_x"
+GRID_Y: Final = "tt_grid_y"
+GRID_Z: Final = "tt_grid_z"
+NUM_CORES: Final = "tt_num_cores"
+TILES_PER_CORE: Final = "tt_tiles_per_core"
+
+# Written by InferTTLayout and PropagateTTLayout, one per tensor parameter.
+BUFFER_PREFIX: Final = "tt.buffer."
+CB_PREFIX: Final = "tt.cb."
+
+# Written by LayoutAwareWorkPartitionTT.
+PARTITION_MODE: Final = "tt.partition_mode"
+GRID_TILES: Final = "tt.grid_tiles"
+SHARD_GRID: Final = "tt.shard_grid"
+LOCAL_SHAPE_TILES: Final = "tt.local_shape_tiles"
+RUNTIME_ARG_NAMES: Final = "tt.runtime_arg_names"
+RUNTIME_CONSTANTS: Final = "tt.runtime_constants"
+CORE_RANGES: Final = "tt.core_ranges"
+CORE_RUNTIME_ARGS: Final = "tt_core_runtime_args"
+# Additions of this package (documented in docs/architecture.md): the buffer whose shards decided the partition, and every
+# buffer whose shards lie on the cores that work on them, so that they are used in place.
+DRIVING_BUFFER: Final = "tt.driving_buffer"
+RESIDENT_BUFFERS: Final = "tt.resident_buffers"
+
+# Canonical runtime arguments, in their order.
+START_TILE: Final = "tt_start_tile"
+TILE_COUNT: Final = "tt_tile_count"
+SHARD_COORD_Y: Final = "tt_shard_coord_y"
+SHARD_COORD_X: Final = "tt_shard_coord_x"
+GLOBAL_ARGS: Final = (START_TILE, TILE_COUNT, "Mt", "Kt", "Nt")
+LOCAL_SHARD_ARGS: Final = (*GLOBAL_ARGS, "Sm", "Sn", "Gy", "Gx", SHARD_COORD_Y, SHARD_COORD_X)
+
+GLOBAL: Final = "global"
+LOCAL_SHARD: Final = "local_shard"

@@ -1,0 +1,334 @@
+"""What a TileLang kernel does, read from its TIR: its launch grid, how it indexes each tensor, its reduction steps.
+
+The role of a tensor's dimension comes from the variables in its index, never from names: a dimension indexed by blockIdx.x
+runs along N, by blockIdx.y along M, by blockIdx.z along the batch B, by a reduction loop along K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tilelang import tvm
+from tvm import arith, tirx
+
+from ..errors import Code, UnsupportedError
+from . import tile_ops
+from .source import location_of
+
+BLOCK_ROLES = {"blockIdx.x": "N", "blockIdx.y": "M", "blockIdx.z": "B"}
+
+
+@dataclass(frozen=True)
+class LaunchGrid:
+    """``T.Kernel(gx, gy, gz)``: extents and variables by thread tag. Absent dimensions have extent 1 and no variable."""
+
+    extents: Mapping[str, int]
+    variables: Mapping[str, tirx.Var]
+
+    @property
+    def gx(self) -> int:
+        """Blocks along blockIdx.x."""
+        return self.extents.get("blockIdx.x", 1)
+
+    @property
+    def gy(self) -> int:
+        """Blocks along blockIdx.y."""
+        return self.extents.get("blockIdx.y", 1)
+
+    @property
+    def gz(self) -> int:
+        """Blocks along blockIdx.z."""
+        return self.extents.get("blockIdx.z", 1)
+
+
+@dataclass(frozen=True)
+class TensorAccess:
+    """How the kernel uses one tensor parameter.
+
+    Per dimension: ``roles`` ("M", "N", "K", "B", or "" where no block index or reduction loop moves along it) and
+    ``block_elems``, the elements that one work tile (or reduction step) covers: the stride of its index, or the region's
+    size where nothing moves along it.
+    """
+
+    buffer: tirx.Buffer
+    roles: tuple[str, ...]
+    block_elems: tuple[int, ...]
+    read: bool
+    written: bool
+
+    @property
+    def name(self) -> str:
+        """The parameter's name."""
+        return str(self.buffer.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape in elements."""
+        return tuple(int(dim) for dim in self.buffer.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Element type, TVM's name."""
+        return str(self.buffer.dtype)
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """The whole of what the passes ask of a kernel. ``tensors`` are in parameter order."""
+
+    grid: LaunchGrid
+    tensors: tuple[TensorAccess, ...]
+    kt: int
+    """Reduction steps: the product of the extents of the reduction loops around one another, 1 where there is none."""
+    reduction_loops: tuple[tirx.For, ...]
+    pipeline_depth: Mapping[str, int]
+    """Tensor name -> ``num_stages`` of the pipelined loop that loads it (1 where it has none)."""
+
+
+@dataclass
+class _Use:
+    """One access to a tensor: the region, and the loops around it."""
+
+    region: tile_ops.Region
+    loops: tuple[tirx.For, ...]
+    writes: bool
+
+
+@dataclass
+class _Walk:
+    uses: list[_Use] = field(default_factory=list)
+    gemm_loops: list[tuple[tirx.For, ...]] = field(default_factory=list)
+    lets: dict[tirx.Var, tirx.PrimExpr] = field(default_factory=dict)
+
+    def visit(self, node: Any, loops: tuple[tirx.For, ...]) -> None:
+        """Collect every access to a tensor below ``node``; ``loops`` are the serial and parallel loops around it."""
+        if isinstance(node, tirx.SeqStmt):
+            for statement in node.seq:
+                self.visit(statement, loops)
+        elif isinstance(node, tirx.For):
+            self.visit(node.body, loops if _is_block_loop(node) else (*loops, node))
+        elif isinstance(node, tirx.SBlockRealize):
+            self.visit(node.block.body, loops)
+        elif isinstance(node, tirx.Bind):
+            self.lets[node.var] = self.inlined(node.value)
+        elif isinstance(node, tirx.IfThenElse):
+            self.visit(node.then_case, loops)
+            if node.else_case is not None:
+                self.visit(node.else_case, loops)
+        elif isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
+            self._tile_op(node.value, loops)
+        elif isinstance(node, tirx.BufferStore):
+            self._element(node.buffer, node.indices, loops, writes=True)
+            self._loads(node.value, loops)
+
+    def inlined(self, expr: tirx.PrimExpr) -> tirx.PrimExpr:
+        """``expr`` with the kernel's let-bound variables replaced by their values."""
+        return tirx.stmt_functor.substitute(expr, self.lets) if self.lets else expr
+
+    def _tile_op(self, call: tirx.Call, loops: tuple[tirx.For, ...]) -> None:
+        for argument in call.args:
+            if isinstance(argument, tirx.Call) and str(argument.op.name) == "tl.region":
+                region = tile_ops.region_of(argument)
+                if region.is_global:
+                    access = int(argument.args[1].value)
+                    self._add(region, loops, reads=bool(access & 1), writes=bool(access & 2))
+        if tile_ops.op_name(call) == "gemm":
+            self.gemm_loops.append(loops)
+
+    def _element(self, buffer: tirx.Buffer, indices: Any, loops: tuple[tirx.For, ...], writes: bool) -> None:
+        if not tile_ops.is_global(buffer):
+            return
+        parallel = {loop.loop_var: tirx.IntImm("int32", 0) for loop in loops if loop.kind == tirx.ForKind.PARALLEL}
+        extents = {loop.loop_var: int(loop.extent) for loop in loops if loop.loop_var in parallel}
+        sizes = [_extent_of(index, extents) for index in indices]
+        origin = [tirx.stmt_functor.substitute(index, parallel) for index in indices]
+        self._add(tile_ops.Region(buffer, tuple(origin), tuple(sizes)), loops, reads=not writes, writes=writes)
+
+    def _loads(self, expr: tirx.PrimExpr, loops: tuple[tirx.For, ...]) -> None:
+        def visit(node: Any) -> None:
+            if isinstance(node, tirx.BufferLoad):
+                self._element(node.buffer, node.indices, loops, writes=False)
+
+        tirx.stmt_functor.post_order_visit(expr, visit)
+
+    def _add(self, region: tile_ops.Region, loops: tuple[tirx.For, ...], reads: bool, writes: bool) -> None:
+        mins = tuple(self.inlined(expr) for expr in region.mins)
+        region = tile_ops.Region(region.buffer, mins, region.extents)
+        self.uses += [_Use(region, loops, writes=kind) for kind, wanted in ((False, reads), (True, writes)) if wanted]
+
+
+def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
+    """The launch grid of ``func``.
+
+    Raises:
+        UnsupportedError: ``unsupported``, when the function launches no grid, or one of symbolic size.
+    """
+    extents: dict[str, int] = {}
+    variables: dict[str, tirx.Var] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.For) and _is_block_loop(node):
+            tag = str(node.thread_binding.thread_tag)
+            if not isinstance(node.extent, tirx.IntImm):
+                raise UnsupportedError(
+                    Code.UNSUPPORTED,
+                    f"the launch grid's {tag} is symbolic",
+                    subject=tag,
+                    found=node.extent,
+                    expected="a constant extent",
+                    location=location_of(func),
+                )
+            extents[tag], variables[tag] = int(node.extent), node.loop_var
+
+    tirx.stmt_functor.post_order_visit(func.body, visit)
+    if not extents:
+        raise UnsupportedError(
+            Code.UNSUPPORTED,
+            "the function launches no grid",
+            subject=str((func.attrs or {}).get("global_symbol", "")),
+            expected="a kernel that launches its blocks with T.Kernel, before GridToPersistentTT",
+            location=location_of(func),
+        )
+    return LaunchGrid(extents, variables)
+
+
+def tensor_params(func: tirx.PrimFunc) -> list[tirx.Buffer]:
+    """The buffers of the function's tensor parameters, in parameter order."""
+    return [func.buffer_map[param] for param in func.params if param in func.buffer_map]
+
+
+def read_kernel(func: tirx.PrimFunc) -> KernelInfo:
+    """Everything the passes ask of ``func``.
+
+    Raises:
+        UnsupportedError: ``unsupported``, for symbolic shapes or grids and for what has no place in a tile kernel.
+    """
+    for buffer in tensor_params(func):
+        if not all(isinstance(dim, tirx.IntImm) for dim in buffer.shape):
+            raise UnsupportedError(
+                Code.UNSUPPORTED,
+                f"tensor {buffer.name} has a symbolic shape",
+                subject=str(buffer.name),
+                found=list(buffer.shape),
+                expected="constant dimensions",
+                location=location_of(buffer),
+            )
+    grid = launch_grid(func)
+    walk = _Walk()
+    walk.visit(func.body, ())
+    reductions = _reduction_loops(walk)
+    kt = max((_steps([loop for loop in nest if loop in reductions]) for nest in _nests(walk)), default=1)
+    return KernelInfo(
+        grid=grid,
+        tensors=tuple(_access(buffer, walk.uses, grid, reductions) for buffer in tensor_params(func)),
+        kt=kt,
+        reduction_loops=tuple(reductions),
+        pipeline_depth=_pipeline_depth(walk.uses),
+    )
+
+
+def _is_block_loop(loop: tirx.For) -> bool:
+    binding = loop.thread_binding
+    return binding is not None and str(binding.thread_tag) in BLOCK_ROLES
+
+
+def _extent_of(index: tirx.PrimExpr, extents: Mapping[tirx.Var, int]) -> int:
+    used = [size for var, size in extents.items() if _uses(index, var)]
+    return used[0] if len(used) == 1 else 1
+
+
+def _uses(expr: tirx.PrimExpr, var: tirx.Var) -> bool:
+    return any(candidate.same_as(var) for candidate in tirx.analysis.undefined_vars(expr))
+
+
+def _nests(walk: _Walk) -> list[tuple[tirx.For, ...]]:
+    return [use.loops for use in walk.uses] + walk.gemm_loops
+
+
+def _reduction_loops(walk: _Walk) -> list[tirx.For]:
+    """Serial loops around a gemm, or that move along a read tensor, and that move along no written one."""
+    moved_by_writes = [(use, loop) for use in walk.uses if use.writes for loop in use.loops]
+    kept: list[tirx.For] = []
+    for nest in _nests(walk):
+        for loop in nest:
+            writes = any(
+                loop.same_as(other) and any(_uses(expr, loop.loop_var) for expr in use.region.mins)
+                for use, other in moved_by_writes
+            )
+            is_serial = loop.kind in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED)
+            if is_serial and not writes and not any(loop.same_as(other) for other in kept):
+                kept.append(loop)
+    return kept
+
+
+def _steps(nest: list[tirx.For]) -> int:
+    steps = 1
+    for loop in nest:
+        if isinstance(loop.extent, tirx.IntImm):
+            steps *= int(loop.extent)
+    return steps
+
+
+def _pipeline_depth(uses: list[_Use]) -> dict[str, int]:
+    depth: dict[str, int] = {}
+    for use in uses:
+        for loop in use.loops:
+            stages = loop.annotations.get("num_stages") if loop.annotations else None
+            if stages is not None and not use.writes:
+                depth[use.region.name] = max(depth.get(use.region.name, 1), int(stages), 1)
+    return depth
+
+
+def _access(buffer: tirx.Buffer, uses: list[_Use], grid: LaunchGrid, reductions: list[tirx.For]) -> TensorAccess:
+    own = [use for use in uses if use.region.buffer.same_as(buffer)]
+    role_of = [(var, BLOCK_ROLES[tag]) for tag, var in grid.variables.items()]
+    role_of += [(loop.loop_var, "K") for loop in reductions]
+    dims = [_dimension(axis, buffer, own, role_of) for axis in range(len(buffer.shape))]
+    return TensorAccess(
+        buffer=buffer,
+        roles=tuple(role for role, _ in dims),
+        block_elems=tuple(elems for _, elems in dims),
+        read=any(not use.writes for use in own),
+        written=any(use.writes for use in own),
+    )
+
+
+def _dimension(
+    axis: int, buffer: tirx.Buffer, uses: list[_Use], role_of: list[tuple[tirx.Var, str]]
+) -> tuple[str, int]:
+    """Role and elements per block of one dimension; no role where accesses disagree or the index is not affine."""
+    seen = {_index_role(use.region.mins[axis], use.region.extents[axis], role_of) for use in uses}
+    if len(seen) == 1:
+        return seen.pop()
+    return "", int(buffer.shape[axis])
+
+
+def _index_role(index: tirx.PrimExpr, extent: int, role_of: list[tuple[tirx.Var, str]]) -> tuple[str, int]:
+    moving = [(var, role) for var, role in role_of if _uses(index, var)]
+    if len(moving) != 1:
+        return "", extent
+    var, role = moving[0]
+    linear = arith.detect_linear_equation(index, [var])
+    stride = arith.Analyzer().simplify(linear[0]) if len(linear) else None
+    return (role, int(stride.value)) if isinstance(stride, tirx.IntImm) else ("", extent)
+
+
+def kernel_name(func: tirx.PrimFunc) -> str:
+    """The function's global symbol."""
+    return str((func.attrs or {}).get("global_symbol", "main"))
+
+
+def only_function(mod: tvm.IRModule) -> tuple[tvm.ir.GlobalVar, tirx.PrimFunc]:
+    """The one PrimFunc of ``mod``.
+
+    Raises:
+        UnsupportedError: ``unsupported``, when there is not exactly one.
+    """
+    funcs = [(var, func) for var, func in mod.functions_items() if isinstance(func, tirx.PrimFunc)]
+    if len(funcs) != 1:
+        raise UnsupportedError(
+            Code.UNSUPPORTED, "a program is made of one kernel", found=f"{len(funcs)} functions", expected="1"
+        )
+    return funcs[0]

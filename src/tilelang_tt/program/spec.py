@@ -1,0 +1,124 @@
+"""What a compiled program is: plain, schema-versioned data that every executor reads.
+
+``program.json`` in a saved program's directory is a :class:`ProgramSpec`; the kernels' C++ sources lie beside it in
+``kernels/``. Needs neither tilelang nor torch. All sizes are in bytes, all coordinates logical worker coordinates (x, y).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..devices import Device
+
+SCHEMA_VERSION = 1
+
+DataFormat = Literal["Float16_b", "Float16", "Float32", "Int32", "UInt32"]
+"""A circular buffer's element format, by its TT-Metalium name."""
+
+Role = Literal["reader", "compute", "writer"]
+
+
+class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class ShardSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """How a sharded tensor is cut. Shard (sy, sx) is number ``sy * grid[1] + sx`` and lies on ``cores[number]``.
+
+    The tensor is seen as a matrix: all dimensions but the last are folded into the rows. Inside a shard its 32x32 hardware
+    tiles lie row-major and contiguous.
+    """
+
+    grid: tuple[int, int]
+    shard_tiles: tuple[int, int]
+    """Rows and columns of one shard in hardware tiles; the last shards may hold fewer."""
+    cores: tuple[tuple[int, int], ...]
+
+
+class TensorSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """A tensor parameter, in parameter order."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Logical shape in elements. A vector [n] is stored as the matrix [1, n]; the last two dimensions are padded to 32."""
+    dtype: str
+    """numpy's name, or bfloat16."""
+    data_format: DataFormat
+    memory: Literal["DRAM", "L1"]
+    direction: Literal["in", "out", "inout"]
+    """Whether the kernels read it, write it, or both."""
+    shard: ShardSpec | None = None
+    """None: interleaved, hardware tile (page) i on bank i mod banks."""
+
+
+class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """A circular buffer of every core of the program."""
+
+    index: int
+    name: str
+    data_format: DataFormat
+    page_size: int
+    """Bytes of one page: one hardware tile."""
+    num_pages: int
+    tensor: str | None = None
+    """The tensor whose L1 shard this buffer lies on, or None for a buffer of its own."""
+    unpack_to_dest_fp32: bool = False
+    """Float32 pages go from L1 to DST at full precision, not through SrcA as TF32."""
+
+
+class ComputeConfig(_Spec, frozen=True, forbid_unknown_fields=True):
+    """How the matrix and vector engines run."""
+
+    math_fidelity: Literal["LoFi", "HiFi2", "HiFi3", "HiFi4"] = "HiFi4"
+    fp32_dest_acc: bool = True
+    """DST holds float32 (4 tiles per half), not 16-bit (8 tiles per half)."""
+    math_approx_mode: bool = False
+
+
+class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """One kernel, run on every core of the program. Its source is ``kernels/<source>``.
+
+    Compile-time arguments are, in order, those of a ``TensorAccessor`` for each of ``accessors`` (encoded by the executor),
+    and ``named_args`` by name. Per-core runtime arguments are the program's canonical ones (``ProgramSpec.core_args``), the
+    same for all three kernels; common runtime arguments are the addresses of all tensors, in parameter order.
+    """
+
+    role: Role
+    source: str
+    accessors: tuple[str, ...] = ()
+    named_args: dict[str, int] = {}
+    compute: ComputeConfig | None = None
+    """Given for the compute kernel only."""
+
+
+class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """The work partition, by the attributes that LayoutAwareWorkPartitionTT writes."""
+
+    mode: Literal["global", "local_shard"]
+    grid_tiles: tuple[int, int]
+    shard_grid: tuple[int, int]
+    local_shape_tiles: tuple[int, int]
+    runtime_arg_names: tuple[str, ...]
+    runtime_constants: dict[str, int]
+    core_ranges: tuple[tuple[int, int, int, int, int, int], ...]
+    core_runtime_args: tuple[tuple[int, ...], ...]
+    driving_buffer: str | None = None
+    resident_buffers: tuple[str, ...] = ()
+
+
+class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """A whole program: what to place where, and what each core runs."""
+
+    name: str
+    device: Device
+    tensors: tuple[TensorSpec, ...]
+    circular_buffers: tuple[CircularBufferSpec, ...]
+    kernels: tuple[KernelSpec, ...]
+    partition: PartitionSpec
+    out_idx: tuple[int, ...] = ()
+    """Parameters that a call allocates and returns instead of taking."""
+    metalium_api: str = "ttnn-0.81"
+    """The kernel API version the sources are written against."""
+    schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,143 @@
+"""GridToPersistentTT: from a grid of blocks to one persistent loop per core.
+
+The loops over blockIdx become a loop over the core's own work tiles, and the block indices are recovered from the tile's
+number by the canonical runtime arguments, which end the function's parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tilelang import tvm
+from tvm import tirx
+
+from .. import attrs
+from ..errors import Code, PartitionError
+from ..language.kernel import KernelInfo, LaunchGrid, read_kernel
+from ..language.plain import plain_attrs
+
+LOOP_VAR = "tt_tile"
+INDEX_DTYPE = "int32"
+
+
+def GridToPersistentTT() -> tvm.transform.Pass:
+    """The pass. Needs LayoutAwareWorkPartitionTT's attributes; the function it leaves has no blockIdx.
+
+    Raises, when run:
+        PartitionError: ``metadata-missing`` without the partition's attributes.
+    """
+
+    @tirx.transform.prim_func_pass(opt_level=0, name="tl.tt.GridToPersistentTT")
+    def run(func: tirx.PrimFunc, _mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tirx.PrimFunc:
+        return to_persistent(func)
+
+    return run
+
+
+def to_persistent(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """``func`` as a persistent kernel (see GridToPersistentTT)."""
+    names = plain_attrs(func).get(attrs.RUNTIME_ARG_NAMES)
+    if not names:
+        raise PartitionError(
+            Code.METADATA_MISSING,
+            f"the function has no {attrs.RUNTIME_ARG_NAMES}",
+            subject=attrs.RUNTIME_ARG_NAMES,
+            hint="run LayoutAwareWorkPartitionTT before GridToPersistentTT",
+        )
+    scalars = {name: tirx.Var(name, INDEX_DTYPE) for name in names}
+    body = _persistent_body(func, read_kernel(func), scalars)
+    return tirx.PrimFunc(
+        [*func.params, *scalars.values()], body, func.ret_type, func.buffer_map, func.attrs, func.span
+    )
+
+
+def index_recovery(
+    grid: LaunchGrid, scalars: Mapping[str, tirx.Var], tile: tirx.PrimExpr
+) -> list[tuple[str, tirx.PrimExpr]]:
+    """(thread tag, block index) for work tile number ``tile`` of a core, for the grid dimensions that the kernel has.
+
+    Global: m = tile // Nt, n = tile % Nt. Local shard: the same inside the shard, whose width is cut off at Nt.
+    """
+    if attrs.SHARD_COORD_X in scalars:
+        shard_y, shard_x = scalars[attrs.SHARD_COORD_Y], scalars[attrs.SHARD_COORD_X]
+        width = tirx.min(scalars["Sn"], scalars["Nt"] - shard_x * scalars["Sn"])
+        m = shard_y * scalars["Sm"] + tirx.floordiv(tile, width)
+        n = shard_x * scalars["Sn"] + tirx.floormod(tile, width)
+    else:
+        m, n = tirx.floordiv(tile, scalars["Nt"]), tirx.floormod(tile, scalars["Nt"])
+    gy = tirx.IntImm(INDEX_DTYPE, grid.gy)
+    index = {
+        "blockIdx.x": n,
+        "blockIdx.y": m if grid.gz == 1 else tirx.floormod(m, gy),
+        "blockIdx.z": tirx.floordiv(m, gy),
+    }
+    return [(tag, index[tag]) for tag in index if tag in grid.variables]
+
+
+def _persistent_body(func: tirx.PrimFunc, kernel: KernelInfo, scalars: Mapping[str, tirx.Var]) -> tirx.Stmt:
+    block_vars = list(kernel.grid.variables.values())
+    counted = kernel.reduction_loops[0].loop_var if len(kernel.reduction_loops) == 1 else None
+    used = _used_vars(func)
+    outermost = _outermost_block_loop(func, block_vars)
+
+    def rewrite(node: Any) -> Any:
+        if isinstance(node, tirx.For):
+            if node.loop_var.same_as(outermost):
+                return _tile_loop(node.body, kernel.grid, scalars)
+            if _is_one_of(node.loop_var, block_vars):
+                return node.body
+            if counted is not None and node.loop_var.same_as(counted):
+                return _with_extent(node, scalars["Kt"])
+        elif isinstance(node, tirx.SeqStmt):
+            kept = [statement for statement in node.seq if not _is_dead_thread_index(statement, used)]
+            return kept[0] if len(kept) == 1 else tirx.SeqStmt(kept)
+        return None
+
+    return tirx.stmt_functor.ir_transform(func.body, None, rewrite, ["tirx.For", "tirx.SeqStmt"])
+
+
+def _tile_loop(body: tirx.Stmt, grid: LaunchGrid, scalars: Mapping[str, tirx.Var]) -> tirx.Stmt:
+    step = tirx.Var(LOOP_VAR, INDEX_DTYPE)
+    tile = scalars[attrs.START_TILE] + step
+    binds = [tirx.Bind(grid.variables[tag], index) for tag, index in index_recovery(grid, scalars, tile)]
+    zero = tirx.IntImm(INDEX_DTYPE, 0)
+    return tirx.For(step, zero, scalars[attrs.TILE_COUNT], tirx.ForKind.SERIAL, tirx.SeqStmt([*binds, body]))
+
+
+def _with_extent(loop: tirx.For, extent: tirx.PrimExpr) -> tirx.For:
+    return tirx.For(loop.loop_var, loop.min, extent, loop.kind, loop.body, loop.thread_binding, loop.annotations)
+
+
+def _outermost_block_loop(func: tirx.PrimFunc, block_vars: Sequence[tirx.Var]) -> tirx.Var:
+    found: list[tirx.Var] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.For) and _is_one_of(node.loop_var, block_vars):
+            found.append(node.loop_var)
+
+    tirx.stmt_functor.post_order_visit(func.body, visit)
+    return found[-1]
+
+
+def _used_vars(func: tirx.PrimFunc) -> list[tirx.Var]:
+    used: list[tirx.Var] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.Var):
+            used.append(node)
+
+    tirx.stmt_functor.post_order_visit(func.body, visit)
+    return used
+
+
+def _is_dead_thread_index(statement: Any, used: Sequence[tirx.Var]) -> bool:
+    """Tensix cores have no threads: ``tx = launch_thread_idx(0)`` goes where nothing reads it."""
+    if not (isinstance(statement, tirx.Bind) and isinstance(statement.value, tirx.Call)):
+        return False
+    is_thread = str(getattr(statement.value.op, "name", "")).endswith("launch_thread_idx")
+    return is_thread and not _is_one_of(statement.var, used)
+
+
+def _is_one_of(var: tirx.Var, candidates: Sequence[tirx.Var]) -> bool:
+    return any(var.same_as(candidate) for candidate in candidates)
