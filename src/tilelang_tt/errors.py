@@ -6,6 +6,7 @@ found, what was expected and a hint; where the kernel's IR carries a source span
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ class Code(str, Enum):
     BAD_VALUE = "bad-value"
     ND_SHARD_MISSING = "nd-shard-missing"
     ND_SHARD_MALFORMED = "nd-shard-malformed"
+    ND_SHARD_UNEXPECTED = "nd-shard-unexpected"
     AXES_WITHOUT_MN = "axes-without-mn"
     AXES_MISMATCH = "axes-mismatch"
     SHARD_UNALIGNED = "shard-unaligned"
@@ -39,6 +41,7 @@ class Code(str, Enum):
     TOO_MANY_CORES = "too-many-cores"
     SCHEDULE_INCOMPLETE = "schedule-incomplete"
     SCHEDULE_MALFORMED = "schedule-malformed"
+    SCHEDULE_CONFLICT = "schedule-conflict"
     GRID_TILES_MISMATCH = "grid-tiles-mismatch"
     LEGACY_RANGES = "legacy-ranges"
     # partitions
@@ -71,12 +74,24 @@ class SourceLocation:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @classmethod
+    def parse(cls, text: str | None) -> SourceLocation | None:
+        """The location that prints as ``text``; None for None."""
+        if text is None:
+            return None
+        file, _, line = text.rpartition(":")
+        return cls(file, int(line))
+
 
 class TTError(ValueError):
     """A rejected input. Subclasses say which stage rejected it; ``code`` says why and is stable.
 
+    An error can be rebuilt from its own text alone (``type(error)(str(error))``), which is how it crosses pickling and TVM's
+    foreign-function boundary unharmed.
+
     Attributes:
         code: the stable reason.
+        message: what is wrong, in one sentence.
         subject: the buffer, key, core or construct at fault, or None.
         found, expected: what was found and what was expected, as text, or None.
         hint: what to do about it, or None.
@@ -85,8 +100,8 @@ class TTError(ValueError):
 
     def __init__(
         self,
-        code: Code,
-        message: str,
+        code: Code | str,
+        message: str | None = None,
         *,
         subject: str | None = None,
         found: object = None,
@@ -94,7 +109,11 @@ class TTError(ValueError):
         hint: str | None = None,
         location: SourceLocation | None = None,
     ) -> None:
-        self.code = code
+        if message is None:
+            code, message, details = _parse(str(code))
+            subject, found, expected, hint = (details.get(name) for name in ("subject", "found", "expected", "hint"))
+            location = SourceLocation.parse(details.get("at"))
+        self.code = Code(code)
         self.message = message
         self.subject = subject
         self.found = None if found is None else str(found)
@@ -104,9 +123,18 @@ class TTError(ValueError):
         super().__init__(self._render())
 
     def _render(self) -> str:
-        head = f"[{self.code.value}] {self.message}"
-        details = (("found", self.found), ("expected", self.expected), ("hint", self.hint), ("at", self.location))
-        return "\n".join([head, *(f"  {name}: {value}" for name, value in details if value is not None)])
+        details = (
+            ("subject", self.subject),
+            ("found", self.found),
+            ("expected", self.expected),
+            ("hint", self.hint),
+            ("at", self.location),
+        )
+        lines = [f"[{self.code.value}] {self.message}"]
+        for name, value in details:
+            if value is not None:
+                lines.append(f"  {name}: " + str(value).replace("\n", "\n    "))
+        return "\n".join(lines)
 
     def at(self, location: SourceLocation | None) -> TTError:
         """The same error with a source location, kept as it is when it has one already."""
@@ -114,6 +142,20 @@ class TTError(ValueError):
             self.location = location
             self.args = (self._render(),)
         return self
+
+
+_HEAD = re.compile(r"\[([a-z0-9-]+)\] (.*)", re.DOTALL)
+_DETAIL = re.compile(r"\n  (subject|found|expected|hint|at): ")
+
+
+def _parse(text: str) -> tuple[Code, str, dict[str, str]]:
+    """Code, message and details of a rendered error."""
+    head, *rest = _DETAIL.split(text)
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        return Code.BAD_VALUE, text, {}
+    details = {name: value.replace("\n    ", "\n") for name, value in zip(rest[::2], rest[1::2], strict=True)}
+    return Code(match[1]), match[2], details
 
 
 class LayoutError(TTError):
@@ -152,3 +194,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """A hint naming the known word closest to ``name``, or None when none is close."""
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+FAMILY: tuple[type[TTError], ...] = (
+    TTError,
+    LayoutError,
+    DeviceError,
+    ScheduleError,
+    PartitionError,
+    UnsupportedError,
+    CapacityError,
+    ProgramError,
+    ExecutionError,
+)

@@ -18,7 +18,7 @@ from .device import Core, Device, _as_device_error
 from .ranges import CoreRange, range_cores
 
 DEVICES_ENV = "TILELANG_TT_DEVICES"
-"""Environment variable: directories of the user's device files, separated as in PATH; they come before the package's."""
+"""Environment variable: directories of device files, separated as in PATH; they come before the package's own."""
 
 _BUILTIN = Path(__file__).parent / "data"
 
