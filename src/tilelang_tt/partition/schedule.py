@@ -1,0 +1,193 @@
+"""The user's schedule, ``tt.user_schedule``: checked and typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from .._plain import core_range_tuple, int_tuple, is_int, str_tuple
+from ..attrs import GLOBAL, LOCAL_SHARD
+from ..devices import Core, CoreRange, Device, expand_ranges
+from ..errors import Code, ScheduleError, SourceLocation, nearest
+from .policies import ORDERS, POLICIES
+
+Mode = Literal["global", "local_shard"]
+
+AUTO = "auto"
+_MODES = (GLOBAL, LOCAL_SHARD, AUTO)
+_PAIRS = {
+    "grid_tiles": "[Mt, Nt]",
+    "shard_grid": "[Gy, Gx]",
+    "local_shape_tiles": "[Sm, Sn]",
+    "core_grid": "[x, y]",
+}
+_KEYS = ("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order")
+
+
+@dataclass(frozen=True)
+class UserSchedule:
+    """What the user says about the partition; None (or "auto") for what is left to the partitioner.
+
+    Attributes:
+        partition_mode: "global", "local_shard", or "auto".
+        grid_tiles: (Mt, Nt); must be those of the launch grid.
+        shard_grid: (Gy, Gx), shards along M and N.
+        local_shape_tiles: (Sm, Sn), work tiles of one shard.
+        runtime_args: names of the per-core runtime arguments; must be the canonical ones of the mode in their order.
+        num_cores: how many cores may get work.
+        core_grid: (x, y), the rectangle of cores at (0, 0) to use.
+        core_ranges: the rectangles x0, y0, x1, y1 of cores to use.
+        policy: how work tiles are shared out over cores in global mode.
+        order: how work tiles are numbered in global mode.
+    """
+
+    partition_mode: Literal["global", "local_shard", "auto"] = "auto"
+    grid_tiles: tuple[int, int] | None = None
+    shard_grid: tuple[int, int] | None = None
+    local_shape_tiles: tuple[int, int] | None = None
+    runtime_args: tuple[str, ...] | None = None
+    num_cores: int | None = None
+    core_grid: tuple[int, int] | None = None
+    core_ranges: tuple[CoreRange, ...] | None = None
+    policy: str = "contiguous"
+    order: str = "row_major"
+
+    def available_cores(self, device: Device) -> tuple[Core, ...]:
+        """The cores that core_grid or core_ranges allow, all of ``device`` without them.
+
+        Those of core_ranges come range after range, all others row by row. Raises :class:`ScheduleError`
+        (``too-many-cores``) and :class:`DeviceError` (``core-off-device``, ``core-ranges-overlap``).
+        """
+        if self.core_grid is not None:
+            columns, rows = self.core_grid
+            check_core_count(columns * rows, len(device.cores), "core_grid", f"device {device.name!r}")
+            return expand_ranges(device, [(0, 0, columns - 1, rows - 1)], subject="core_grid")
+        if self.core_ranges is not None:
+            return expand_ranges(device, self.core_ranges, subject="core_ranges")
+        return device.row_major_cores
+
+
+def check_core_count(asked: int, available: int, key: str, where: str) -> None:
+    """Raise :class:`ScheduleError` (``too-many-cores``) where ``key`` asks for more cores than are available."""
+    if asked > available:
+        raise ScheduleError(
+            Code.TOO_MANY_CORES,
+            f"{key} asks for more cores than there are",
+            subject=key,
+            found=f"{asked} cores",
+            expected=f"at most {available}, the cores of {where}",
+        )
+
+
+def parse_user_schedule(raw: Any, location: SourceLocation | None = None) -> UserSchedule:
+    """The schedule from its dictionary of plain values; None or an empty one leaves everything to the partitioner.
+
+    Raises :class:`ScheduleError`: ``unknown-key``, ``schedule-malformed`` for values of a wrong type, length or size,
+    ``schedule-conflict`` for keys that contradict each other, ``unsupported`` for policies and orders there are not.
+    """
+    try:
+        return _parse({} if raw is None else raw)
+    except ScheduleError as error:
+        error.at(location)
+        raise
+
+
+def _parse(raw: Any) -> UserSchedule:
+    if not isinstance(raw, Mapping):
+        _fail("tt.user_schedule", "is not a dictionary", raw, f"a dictionary with keys {', '.join(_KEYS)}")
+    for key in raw:
+        if key not in _KEYS:
+            raise ScheduleError(
+                Code.UNKNOWN_KEY,
+                f"tt.user_schedule has an unknown key {key!r}",
+                subject=str(key),
+                found=key,
+                expected=f"one of {', '.join(_KEYS)}",
+                hint=nearest(str(key), _KEYS),
+            )
+    if "core_grid" in raw and "core_ranges" in raw:
+        raise ScheduleError(
+            Code.SCHEDULE_CONFLICT,
+            "core_grid and core_ranges both say which cores to use",
+            subject="core_grid",
+            found=f"core_grid {raw['core_grid']} and core_ranges {raw['core_ranges']}",
+            expected="one of them",
+        )
+    return UserSchedule(
+        partition_mode=_mode(raw),
+        grid_tiles=_pair(raw, "grid_tiles"),
+        shard_grid=_pair(raw, "shard_grid"),
+        local_shape_tiles=_pair(raw, "local_shape_tiles"),
+        runtime_args=_runtime_args(raw),
+        num_cores=_num_cores(raw),
+        core_grid=_pair(raw, "core_grid"),
+        core_ranges=_core_ranges(raw),
+        policy=_available(raw, "policy", tuple(POLICIES), "contiguous"),
+        order=_available(raw, "order", ORDERS, "row_major"),
+    )
+
+
+def _mode(raw: Mapping[str, Any]) -> Any:
+    mode = raw.get("partition_mode", AUTO)
+    if not isinstance(mode, str) or mode not in _MODES:
+        _fail("partition_mode", "is wrong", repr(mode), f"one of {', '.join(_MODES)}", nearest(str(mode), _MODES))
+    return mode
+
+
+def _pair(raw: Mapping[str, Any], key: str) -> tuple[int, int] | None:
+    if key not in raw:
+        return None
+    pair = int_tuple(raw[key], length=2, minimum=1)
+    if pair is None:
+        _fail(key, "is wrong", raw[key], f"{_PAIRS[key]}, two integers from 1 up")
+    return pair[0], pair[1]
+
+
+def _runtime_args(raw: Mapping[str, Any]) -> tuple[str, ...] | None:
+    if "runtime_args" not in raw:
+        return None
+    names = str_tuple(raw["runtime_args"])
+    if names is None:
+        _fail("runtime_args", "is wrong", raw["runtime_args"], "a list of argument names")
+    return names
+
+
+def _num_cores(raw: Mapping[str, Any]) -> int | None:
+    if "num_cores" not in raw:
+        return None
+    if not is_int(raw["num_cores"], minimum=1):
+        _fail("num_cores", "is wrong", raw["num_cores"], "an integer from 1 up")
+    return raw["num_cores"]
+
+
+def _core_ranges(raw: Mapping[str, Any]) -> tuple[CoreRange, ...] | None:
+    if "core_ranges" not in raw:
+        return None
+    ranges = core_range_tuple(raw["core_ranges"])
+    if ranges is None:
+        expected = "rectangles [x0, y0, x1, y1] with 0 <= x0 <= x1 and 0 <= y0 <= y1"
+        _fail("core_ranges", "is wrong", raw["core_ranges"], expected)
+    return ranges
+
+
+def _available(raw: Mapping[str, Any], key: str, names: tuple[str, ...], default: str) -> str:
+    value = raw.get(key, default)
+    if not isinstance(value, str):
+        _fail(key, "is wrong", value, f"one of {', '.join(names)}")
+    if value not in names:
+        raise ScheduleError(
+            Code.UNSUPPORTED,
+            f"{key} {value!r} is not available",
+            subject=key,
+            found=repr(value),
+            expected=f"one of {', '.join(names)}",
+            hint=nearest(value, names),
+        )
+    return value
+
+
+def _fail(key: str, message: str, found: object, expected: str, hint: str | None = None) -> NoReturn:
+    raise ScheduleError(
+        Code.SCHEDULE_MALFORMED, f"{key} {message}", subject=key, found=found, expected=expected, hint=hint
+    )
