@@ -61,7 +61,7 @@ class Projection:
         return None if self.misfit is None else self.misfit.reason
 
     def storage_cores(self, device: Device) -> tuple[Core, ...]:
-        """The core of every shard, numbered row by row over the stored matrix (``matrix.grid``).
+        """The core of every shard in L1, numbered row by row over the stored matrix (``matrix.grid``).
 
         Raises :class:`PartitionError` (``too-many-shards``) and :class:`DeviceError` (``core-off-device``,
         ``core-ranges-overlap``).
@@ -185,9 +185,6 @@ def _misfit(
                 reason = f"{where}: cut along {words[role]}"
                 return Misfit(Code.LAYOUT_UNSUPPORTED, reason, f"{parts} shards", "1 shard")
             continue
-        if roles.count(role) > 1:
-            reason = f"{where}: not the only dimension indexed by {role}"
-            return Misfit(Code.LAYOUT_UNSUPPORTED, reason, f"{roles.count(role)} dimensions", "one dimension")
         block, extent = block_elems[dim], extents[role]
         if size % block:
             return Misfit(

@@ -36,6 +36,11 @@ class PlacedBuffer:
     layout: Placement = "interleaved"
     projection: Projection | None = None
 
+    @property
+    def l1_sharded(self) -> bool:
+        """Whether every core holds its own part of the buffer in L1."""
+        return self.memory == "L1" and self.layout == "sharded"
+
 
 def partition(
     grid: WorkGrid,
@@ -167,7 +172,7 @@ def _core_set(device: Device, schedule: UserSchedule) -> str:
 
 
 def _driving_buffer(buffers: Sequence[PlacedBuffer]) -> PlacedBuffer | None:
-    sharded = [buffer for buffer in buffers if buffer.memory == "L1" and buffer.layout == "sharded"]
+    sharded = [buffer for buffer in buffers if buffer.l1_sharded]
     written = [buffer for buffer in sharded if buffer.written]
     for buffer in written:
         misfit = _projection(buffer).misfit
@@ -214,7 +219,7 @@ def _by_shards_of(
     _check_allowed_cores(driving, device, schedule)
     resident = []
     for buffer in buffers:
-        if buffer.memory != "L1" or buffer.layout != "sharded" or not _projection(buffer).lined_up:
+        if not buffer.l1_sharded or not _projection(buffer).lined_up:
             continue
         shards = driving if buffer is driver else ShardMap.of(_projection(buffer), buffer.written, device)
         check_agreement(driving, shards)

@@ -132,7 +132,7 @@ class WorkPartition:
         verify_partition(self, device, kt)
 
     def core_map(self, device: Device) -> str:
-        """The device's grid as text: work tiles of each core, '.' for one without work, blank where there is no core."""
+        """The device's grid as text: work tiles per core, '.' for a core without work, blank where there is no core."""
         counts = {(row[0], row[1]): str(row[5]) for row in self.core_ranges}
         columns, rows = device.grid
         width = 1 + max(len(text) for text in (*counts.values(), str(columns - 1)))
