@@ -15,8 +15,8 @@ from tilelang_tt.partition import PlacedBuffer
 
 def device_with(cores, **fields):
     """A device with just these cores."""
-    rates = dict(clock_ghz=1.0, dram_bytes_per_cycle=1.0, noc_link_bytes_per_cycle=1.0, core_port_bytes_per_cycle=1.0)
-    values = dict(name="test", arch="wormhole", l1_bytes=1_000_000, dram_banks=8, **rates)
+    rates = dict.fromkeys(("dram_bytes_per_cycle", "noc_link_bytes_per_cycle", "core_port_bytes_per_cycle"), 1.0)
+    values = {"name": "test", "arch": "wormhole", "l1_bytes": 1_000_000, "dram_banks": 8, "clock_ghz": 1.0, **rates}
     return Device(cores=tuple(cores), **{**values, **fields})
 
 
@@ -73,7 +73,7 @@ def placed(name, nd_shard, shape, roles, block, tiles, *, written=False, memory=
 
 
 def oracle_contiguous(grid_tiles, cores):
-    """Every tile -> core: cut the row-major list of tiles into runs, longer ones first, over the cores in reading order."""
+    """Every tile -> core: cut the list of tiles into runs, longer ones first, for the cores in reading order."""
     tiles = [(m, n) for m in range(grid_tiles[0]) for n in range(grid_tiles[1])]
     cores = sorted(cores, key=lambda core: (core[1], core[0]))
     owner = {}

@@ -211,7 +211,7 @@ class TestUnknown:
     ],
 )
 def test_noc_geometry_must_fit_the_device(geometry, text):
-    fits = dict(torus=(10, 12), dram_banks=((0, 0),) * 8, worker_columns=(1, 2), worker_rows=(1, 2))
+    fits = {"torus": (10, 12), "dram_banks": ((0, 0),) * 8, "worker_columns": (1, 2), "worker_rows": (1, 2)}
     device_with(rectangle(2, 2), noc=NocGeometry(**fits))
     with refused(Code.DEVICE_MALFORMED, text):
         device_with(rectangle(2, 2), noc=NocGeometry(**{**fits, **geometry}))

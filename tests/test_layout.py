@@ -175,7 +175,8 @@ class TestConstructors:
         assert parse(interleaved("L1")).memory == "L1"
 
     @pytest.mark.parametrize(
-        ("shape", "grid", "align"), [((512,), (8, 8), (32, 32)), ((512, 512), (0, 8), (32, 32)), ((1, 1), (1, 1), (32,))]
+        ("shape", "grid", "align"),
+        [((512,), (8, 8), (32, 32)), ((512, 512), (0, 8), (32, 32)), ((1, 1), (1, 1), (32,))],
     )
     def test_wrong_numbers_are_refused(self, shape, grid, align):
         with refused(Code.BAD_VALUE, "two integers from 1 up"):

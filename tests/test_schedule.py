@@ -192,7 +192,9 @@ class TestLegacy:
         with refused(Code.LEGACY_RANGES, *texts, subject="tt_tiles_per_core"):
             LegacySchedule(tuple(ranges)).check(self.GRID)
 
-    @pytest.mark.parametrize(("key", "grid"), [("tt_grid_x", (5, 3, 1)), ("tt_grid_y", (4, 4, 1)), ("tt_grid_z", (4, 3, 2))])
+    @pytest.mark.parametrize(
+        ("key", "grid"), [("tt_grid_x", (5, 3, 1)), ("tt_grid_y", (4, 4, 1)), ("tt_grid_z", (4, 3, 2))]
+    )
     def test_a_schedule_for_another_grid(self, key, grid):
         with refused(Code.GRID_TILES_MISMATCH, key, subject=key):
             LegacySchedule(grid=grid).check(self.GRID)
