@@ -36,6 +36,9 @@ CORE_RUNTIME_ARGS: Final = "tt_core_runtime_args"
 DRIVING_BUFFER: Final = "tt.driving_buffer"
 RESIDENT_BUFFERS: Final = "tt.resident_buffers"
 
+# Written by GridToPersistentTT: thread tag (blockIdx.x ...) -> name of the variable that its loop recovers it in.
+BLOCK_VARS: Final = "tt.block_vars"
+
 # Canonical runtime arguments, in their order.
 START_TILE: Final = "tt_start_tile"
 TILE_COUNT: Final = "tt_tile_count"

@@ -1,0 +1,19 @@
+"""The passes, one file each; ``pipeline.py`` lists them in order. Each is a TVM pass object."""
+
+from .grid_to_persistent_tt import GridToPersistentTT
+from .infer_default_tt_schedule import InferDefaultTTSchedule
+from .infer_tt_layout import InferTTLayout
+from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
+from .pipeline import TTPipeline
+from .propagate_tt_layout import PropagateTTLayout
+from .verify_tt_partition import VerifyTTPartition
+
+__all__ = [
+    "GridToPersistentTT",
+    "InferDefaultTTSchedule",
+    "InferTTLayout",
+    "LayoutAwareWorkPartitionTT",
+    "PropagateTTLayout",
+    "TTPipeline",
+    "VerifyTTPartition",
+]

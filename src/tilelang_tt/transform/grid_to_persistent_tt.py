@@ -16,6 +16,7 @@ from .. import attrs
 from ..errors import Code, PartitionError
 from ..language.kernel import KernelInfo, LaunchGrid, read_kernel
 from ..language.plain import plain_attrs
+from .common import function_pass
 
 LOOP_VAR = "tt_tile"
 INDEX_DTYPE = "int32"
@@ -27,12 +28,7 @@ def GridToPersistentTT() -> tvm.transform.Pass:
     Raises, when run:
         PartitionError: ``metadata-missing`` without the partition's attributes.
     """
-
-    @tirx.transform.prim_func_pass(opt_level=0, name="tl.tt.GridToPersistentTT")
-    def run(func: tirx.PrimFunc, _mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tirx.PrimFunc:
-        return to_persistent(func)
-
-    return run
+    return function_pass("GridToPersistentTT", to_persistent)
 
 
 def to_persistent(func: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -46,10 +42,12 @@ def to_persistent(func: tirx.PrimFunc) -> tirx.PrimFunc:
             hint="run LayoutAwareWorkPartitionTT before GridToPersistentTT",
         )
     scalars = {name: tirx.Var(name, INDEX_DTYPE) for name in names}
-    body = _persistent_body(func, read_kernel(func), scalars)
-    return tirx.PrimFunc(
-        [*func.params, *scalars.values()], body, func.ret_type, func.buffer_map, func.attrs, func.span
-    )
+    kernel = read_kernel(func)
+    body = _persistent_body(func, kernel, scalars)
+    params = [*func.params, *scalars.values()]
+    persistent = tirx.PrimFunc(params, body, func.ret_type, func.buffer_map, func.attrs, func.span)
+    block_vars = {tag: str(var.name) for tag, var in kernel.grid.variables.items()}
+    return persistent.with_attr(attrs.BLOCK_VARS, block_vars)
 
 
 def index_recovery(

@@ -1,0 +1,1 @@
+"""From a persistent function to a program: tile program -> three instruction streams -> C++ sources and a ProgramSpec."""

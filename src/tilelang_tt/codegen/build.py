@@ -1,0 +1,161 @@
+"""Code generation as a whole: a persistent function in, a program's data and its sources out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tvm import tirx
+
+from .. import attrs
+from ..devices import Device
+from ..errors import Code, UnsupportedError
+from ..language.plain import plain_attrs
+from ..partition import WorkPartition
+from ..program.spec import ComputeConfig, KernelSpec, ProgramSpec, Role, ShardSpec, TensorSpec
+from . import metalium
+from .cexpr import identifier
+from .context import Context, Shard, Staging
+from .extract import extract
+from .l1 import check_l1
+from .lower import lower
+from .render import buffer_indices, render_kernel
+from .streams import Define, Line, Node, Stream, configurations, settle_configurations, without_unused
+from .tile_program import TILE, TensorInfo, TileProgram
+
+Placement = Mapping[str, ShardSpec]
+"""Tensor name -> how its shards lie in L1."""
+
+
+def build(func: tirx.PrimFunc, device: Device, shards: Placement, out_idx: Sequence[int]) -> tuple[ProgramSpec, dict[str, str]]:
+    """The program of a function that went through the whole pipeline, and its sources by file name.
+
+    Raises:
+        UnsupportedError: ``unsupported``, naming the construct and its line.
+        CapacityError: ``l1-capacity``, when it does not fit a core's L1.
+    """
+    plain = plain_attrs(func)
+    partition = WorkPartition.from_attrs(plain)
+    program = extract(func)
+    tensors = tuple(_tensor_spec(tensor, plain, shards) for tensor in program.tensors)
+    staging = {t.name: Staging(t.data_format, plain[f"{attrs.CB_PREFIX}{t.name}"]["depth"]) for t in tensors}
+    ctx = lower(program, staging, _resident(tensors, partition))
+    check_l1(list(ctx.buffers), tensors, device)
+    sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
+    spec = ProgramSpec(
+        name=program.name,
+        device=device,
+        tensors=tensors,
+        circular_buffers=tuple(buffer.to_spec() for buffer in ctx.buffers),
+        kernels=(
+            KernelSpec("reader", "reader.cpp", tuple(ctx.accessors["reader"])),
+            KernelSpec("compute", "compute.cpp", compute=ComputeConfig()),
+            KernelSpec("writer", "writer.cpp", tuple(ctx.accessors["writer"])),
+        ),
+        partition=partition.to_spec(),
+        out_idx=tuple(out_idx),
+        metalium_api=metalium.VERSION,
+    )
+    return spec, sources
+
+
+def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Placement) -> TensorSpec:
+    layout = plain[f"{attrs.BUFFER_PREFIX}{tensor.name}"]
+    if layout["layout"] == "sharded" and layout["memory"] == "DRAM":
+        raise UnsupportedError(
+            Code.LAYOUT_UNSUPPORTED,
+            f"tensor {tensor.name} is sharded in DRAM, which cannot be executed yet",
+            subject=tensor.name,
+            found="memory DRAM, layout sharded",
+            expected="DRAM interleaved, L1 interleaved or L1 sharded",
+        )
+    return TensorSpec(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype=tensor.dtype,
+        data_format=metalium.data_format(tensor.dtype),
+        memory=layout["memory"],
+        direction=tensor.direction,
+        shard=shards.get(tensor.name),
+    )
+
+
+def _resident(tensors: Sequence[TensorSpec], partition: WorkPartition) -> dict[str, Shard]:
+    """The tensors that every core uses in its own L1, with the origin of a core's shard."""
+    resident: dict[str, Shard] = {}
+    for tensor in tensors:
+        if tensor.name in partition.resident_buffers and tensor.shard is not None:
+            rows, cols = tensor.shard.shard_tiles
+            grid_rows, grid_cols = tensor.shard.grid
+            row0 = f"{attrs.SHARD_COORD_Y} * {rows}" if grid_rows > 1 else "0"
+            col0 = f"{attrs.SHARD_COORD_X} * {cols}" if grid_cols > 1 else "0"
+            resident[tensor.name] = Shard(tensor.name, rows, cols, row0, col0)
+    return resident
+
+
+def _source(ctx: Context, role: Role, partition: WorkPartition, program: TileProgram) -> str:
+    stream: Stream = getattr(ctx, role)
+    nodes = settle_configurations(stream.nodes)
+    if role == "compute":
+        nodes = [*_startup(ctx, stream.nodes), *nodes]
+    nodes = without_unused([*_declarations(ctx, role, partition, program), *nodes])
+    return render_kernel(_headers(ctx, role), _comment(role, program, partition), nodes)
+
+
+def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: TileProgram) -> list[Node]:
+    nodes: list[Node] = list(buffer_indices(list(ctx.buffers)))
+    for index, name in enumerate(partition.runtime_arg_names):
+        nodes.append(Define(name, f"get_arg_val<uint32_t>({index})"))
+    if role == "compute":
+        return nodes
+    order = [tensor.name for tensor in program.tensors]
+    offset = "0"
+    for tensor in ctx.accessors[role]:
+        name = identifier(tensor)
+        page = TILE * TILE * metalium.ELEMENT_BYTES[ctx.staging[tensor].data_format]
+        address = f"get_common_arg_val<uint32_t>({order.index(tensor)})"
+        nodes.append(Define(f"{name}_args", f"TensorAccessorArgs<{offset}>()", "constexpr auto"))
+        nodes.append(Define(f"tensor_{name}", f"TensorAccessor({name}_args, {address}, {page})", "const auto"))
+        offset = f"{name}_args.next_compile_time_args_offset()"
+    return nodes
+
+
+def _startup(ctx: Context, nodes: list[Node]) -> list[Node]:
+    """The one-time configuration of the engines, for the first operation that they do."""
+    found = configurations(nodes)
+    if not found:
+        return []
+    pack = next(node.lines[0] for node in found if node.unit == "pack")
+    target = pack[pack.index("(") + 1 : pack.index(")")]
+    math = next((node for node in found if node.unit == "math"), None)
+    if math is None:
+        return [Line(f"compute_kernel_hw_startup({target}, {target});")]
+    kind, operands = math.mode.split(" ", 1)
+    names = operands.split(", ")
+    if kind == "matmul":
+        return [Line(f"compute_kernel_hw_startup<SrcOrder::Reverse>({names[0]}, {names[1]}, {target});")]
+    return [Line(f"compute_kernel_hw_startup({', '.join([*names, target])});")]
+
+
+def _headers(ctx: Context, role: Role) -> list[str]:
+    if role != "compute":
+        return list(metalium.DATAFLOW_HEADERS)
+    always = (metalium.PACK_HEADER, metalium.RECONFIG_HEADER)
+    return [*metalium.COMPUTE_HEADERS, *sorted({*always, *ctx.headers})]
+
+
+_DUTY = {
+    "reader": "brings blocks of the tensors it reads into circular buffers",
+    "compute": "computes on blocks in circular buffers",
+    "writer": "takes finished blocks from circular buffers to the tensors it writes",
+}
+
+
+def _comment(role: Role, program: TileProgram, partition: WorkPartition) -> list[str]:
+    mt, nt = partition.grid_tiles
+    return [
+        f"{program.name}, {role} kernel: {_DUTY[role]}.",
+        f"Work partition: {partition.mode}, {mt} x {nt} work tiles on {len(partition.core_ranges)} cores.",
+        f"Runtime arguments of a core: {', '.join(partition.runtime_arg_names)}.",
+    ]
+

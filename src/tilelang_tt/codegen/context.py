@@ -1,0 +1,335 @@
+"""What the parts of lowering share: the streams under construction, and what every on-chip buffer holds at this point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..errors import Code, SourceLocation, UnsupportedError
+from ..program.spec import DataFormat
+from . import metalium
+from .cexpr import identifier
+from .circular_buffers import CircularBuffer, CircularBuffers
+from .streams import Line, Stream
+from .tile_program import Constant, TileProgram
+
+DST_TILES = 4
+"""Tiles of float32 that DST holds while the packer empties its other half. DST always runs in float32."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tensor that is used where it lies: the part of it in the core's own L1, ``rows`` x ``cols`` tiles.
+
+    ``row0`` and ``col0`` are the tensor coordinates (in tiles, C++ expressions) of its first tile.
+    """
+
+    tensor: str
+    rows: int
+    cols: int
+    row0: str
+    col0: str
+
+
+@dataclass(frozen=True)
+class Staging:
+    """How a tensor is staged in L1: blocks of circular buffer (``depth``) and element format."""
+
+    data_format: DataFormat
+    depth: int
+
+
+@dataclass(eq=False)
+class Tiles:
+    """A block of tiles that lies in a circular buffer or, while ``cb`` is None, in DST from register 0 on.
+
+    ``awaited``: the compute kernel has waited for them; ``stale``: they have been popped.
+    """
+
+    rows: int
+    cols: int
+    cb: CircularBuffer | None = None
+    base: str = "0"
+    row_stride: int = 0
+    column_major: bool = False
+    awaited: bool = True
+    stale: bool = False
+
+    def index(self, r: str | int, c: str | int) -> str:
+        """The index of tile (r, c) in the circular buffer, as a C++ expression."""
+        outer, inner, stride = (c, r, self.rows) if self.column_major else (r, c, self.row_stride)
+        return plus(self.base, plus(times(str(outer), stride), str(inner)))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A leaf of a bound expression: the tile at the same place of ``tiles``; of a row vector, its first row in every row."""
+
+    tiles: Tiles
+    name: str
+    row_broadcast: bool = False
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An operation on bound expressions: unary with ``b`` None."""
+
+    op: str
+    a: Value
+    b: Value | None = None
+
+
+Value = Operand | Constant | Apply
+"""A bound expression: its leaves are the tiles that the buffers held when it was written."""
+
+
+def leaves(value: Value) -> list[Operand]:
+    """The operands of a bound expression, left to right."""
+    if isinstance(value, Operand):
+        return [value]
+    if isinstance(value, Apply):
+        return leaves(value.a) + (leaves(value.b) if value.b is not None else [])
+    return []
+
+
+@dataclass
+class Popping:
+    """A circular buffer that is popped where the scope that filled it ends."""
+
+    stream: Stream
+    tiles: Tiles
+
+
+@dataclass
+class Accumulator:
+    """The target of a matrix product that is being accumulated.
+
+    In DST while ``tiles.cb`` is None; else in L1, where the C++ variable ``started`` tells whether it holds anything yet.
+    """
+
+    name: str
+    tiles: Tiles
+    initial: Value
+    started: str | None = None
+
+    @property
+    def total(self) -> Value:
+        """Its value once accumulated, what it held before included."""
+        product = Operand(self.tiles, self.name)
+        return product if self.initial == Constant(0.0) else Apply("add", product, self.initial)
+
+
+@dataclass
+class Context:
+    """The state of one lowering."""
+
+    program: TileProgram
+    staging: Mapping[str, Staging]
+    shards: Mapping[str, Shard]
+    reader: Stream = field(default_factory=Stream)
+    compute: Stream = field(default_factory=Stream)
+    writer: Stream = field(default_factory=Stream)
+    buffers: CircularBuffers = field(default_factory=CircularBuffers)
+    headers: set[str] = field(default_factory=set)
+    accessors: dict[str, list[str]] = field(default_factory=lambda: {"reader": [], "writer": []})
+    values: dict[str, Value] = field(default_factory=dict)
+    scopes: list[list[Popping]] = field(default_factory=list)
+    open_accumulators: dict[str, Accumulator] = field(default_factory=dict)
+    held: Accumulator | None = None
+    """The accumulator that occupies DST."""
+    prologue: list[Line] = field(default_factory=list)
+    """What the compute kernel does before its first work tile."""
+    epilogue: list[tuple[Stream, str]] = field(default_factory=list)
+    """What the kernels do after their last work tile."""
+    location: SourceLocation | None = None
+    _made: dict[tuple[str, ...], CircularBuffer] = field(default_factory=dict)
+
+    @property
+    def streams(self) -> tuple[Stream, Stream, Stream]:
+        """Reader, compute, writer."""
+        return self.reader, self.compute, self.writer
+
+    def unsupported(
+        self, message: str, *, subject: str, found: object = None, hint: str | None = None
+    ) -> UnsupportedError:
+        """The error for a construct at the current statement."""
+        return UnsupportedError(
+            Code.UNSUPPORTED, message, subject=subject, found=found, hint=hint, location=self.location
+        )
+
+    # ---- circular buffers ------------------------------------------------------------------------------------------------
+
+    def buffer(
+        self,
+        key: tuple[str, ...],
+        name: str,
+        data_format: DataFormat,
+        pages: int,
+        depth: int = 1,
+        *,
+        purpose: str,
+        tensor: str | None = None,
+    ) -> CircularBuffer:
+        """The circular buffer made for ``key``, made now when it is asked for first."""
+        if key not in self._made:
+            self._made[key] = self.buffers.new(name, data_format, pages, depth, purpose, tensor)
+        return self._made[key]
+
+    def is_made(self, key: tuple[str, ...]) -> bool:
+        """Whether a circular buffer was made for ``key``."""
+        return key in self._made
+
+    def pop_at_end(self, stream: Stream, tiles: Tiles) -> None:
+        """``stream`` is the consumer of ``tiles``: it pops them where the current scope ends."""
+        self.scopes[-1].append(Popping(stream, tiles))
+
+    def pop_now(self, buffer: CircularBuffer) -> None:
+        """Pop what the current scope holds of ``buffer``, which is about to be filled again."""
+        for popping in [popping for popping in self.scopes[-1] if popping.tiles.cb is buffer]:
+            self._pop(popping)
+            self.scopes[-1].remove(popping)
+
+    def end_scope(self) -> None:
+        """Pop what the innermost scope still holds."""
+        for popping in self.scopes.pop():
+            self._pop(popping)
+
+    @staticmethod
+    def _pop(popping: Popping) -> None:
+        buffer = popping.tiles.cb
+        assert buffer is not None
+        popping.stream.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
+        popping.tiles.stale = True
+
+    def await_operands(self, value: Value) -> None:
+        """Make sure that the tiles ``value`` reads are there, and still are what it means."""
+        for operand in leaves(value):
+            tiles = operand.tiles
+            if tiles.stale:
+                raise self.unsupported(
+                    f"what {operand.name} held is used after it was overwritten",
+                    subject=operand.name,
+                    hint="use it before the next copy into it, or copy into another buffer",
+                )
+            if not tiles.awaited and tiles.cb is not None:
+                self.compute.line(f"cb_wait_front({tiles.cb.name}, {tiles.cb.block_pages});")
+                tiles.awaited = True
+
+    def stage(self, buffer: CircularBuffer, rows: int, cols: int, fill: Callable[[Tiles], None]) -> Tiles:
+        """Tiles that the compute kernel makes for itself: ``fill`` packs them into the reserved ``buffer``."""
+        self.pop_now(buffer)
+        tiles = Tiles(rows, cols, buffer, row_stride=cols, awaited=False)
+        self.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        fill(tiles)
+        self.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        self.pop_at_end(self.compute, tiles)
+        return tiles
+
+    def accessor(self, role: str, tensor: str) -> str:
+        """The name of the TensorAccessor for ``tensor`` in the reader or writer."""
+        if tensor not in self.accessors[role]:
+            self.accessors[role].append(tensor)
+        return f"tensor_{identifier(tensor)}"
+
+    def ones(self, data_format: DataFormat) -> CircularBuffer:
+        """A tile of ones, made once per core by the compute kernel."""
+        key = ("ones", data_format)
+        fresh = not self.is_made(key)
+        buffer = self.buffer(key, "ones", data_format, 1, purpose="a tile of ones, to broadcast row vectors")
+        if fresh:
+            making = Stream()
+            making.lines(f"cb_reserve_back({buffer.name}, 1);", "tile_regs_acquire();")
+            self.sfpu(metalium.FILL, making)
+            making.line(metalium.FILL.call.format(a=0, bits="1.0f") + ";")
+            making.lines("tile_regs_commit();", "tile_regs_wait();")
+            self.pack_to(buffer, making)
+            making.lines(f"pack_tile<true>(0, {buffer.name}, 0);", "tile_regs_release();")
+            making.lines(f"cb_push_back({buffer.name}, 1);", f"cb_wait_front({buffer.name}, 1);")
+            self.prologue += making.nodes  # type: ignore[arg-type]
+            self.epilogue.append((self.compute, f"cb_pop_front({buffer.name}, 1);"))
+        return buffer
+
+    # ---- DST -------------------------------------------------------------------------------------------------------------
+
+    def free_dst(self) -> None:
+        """Move the accumulator that occupies DST, if one does, to L1."""
+        if self.held is None:
+            return
+        accumulator, self.held = self.held, None
+        tiles = accumulator.tiles
+        buffer = self.accumulator_buffer(accumulator)
+        self.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        indices = [str(tile) for tile in range(tiles.rows * tiles.cols)]
+        self.hand_to_packer(buffer, list(enumerate(indices)))
+        self.publish(accumulator, buffer)
+
+    def accumulator_buffer(self, accumulator: Accumulator) -> CircularBuffer:
+        """The float32 circular buffer for an accumulator in L1."""
+        name, pages = accumulator.name, accumulator.tiles.rows * accumulator.tiles.cols
+        return self.buffer(("accumulator", name), name, "Float32", pages, purpose=f"accumulator {name}")
+
+    def publish(self, accumulator: Accumulator, buffer: CircularBuffer) -> None:
+        """Push a finished accumulator: from here on its tiles are read from ``buffer``."""
+        tiles = accumulator.tiles
+        tiles.cb, tiles.row_stride, tiles.awaited = buffer, tiles.cols, False
+        self.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        self.pop_at_end(self.compute, tiles)
+
+    def hand_to_packer(self, buffer: CircularBuffer, moves: list[tuple[int, str]]) -> None:
+        """Close DST for the math thread and pack (register, page index) pairs into ``buffer``."""
+        self.compute.lines("tile_regs_commit();", "tile_regs_wait();")
+        self.pack_to(buffer, self.compute)
+        for register, index in moves:
+            self.compute.line(f"pack_tile<true>({register}, {buffer.name}, {index});")
+        self.compute.line("tile_regs_release();")
+
+    # ---- modes of the engines --------------------------------------------------------------------------------------------
+
+    def math(self, mode: str, *lines: str) -> None:
+        """Put the matrix engine and its unpackers into a mode."""
+        self.compute.configure("math", mode, *lines)
+
+    def matmul(self, a: CircularBuffer, b: CircularBuffer, transpose: int, ct: int, rt: int, kt: int) -> None:
+        """Matrix products: ``rt`` x ``ct`` tiles of DST at a time, a's rows ``kt`` tiles apart."""
+        self.headers.add(metalium.MATMUL_HEADER)
+        a.feeds_matrix_engine = b.feeds_matrix_engine = True
+        arguments = f"{a.name}, {b.name}, {transpose}, {ct}, {rt}, {kt}"
+        self.math(
+            f"matmul {arguments}",
+            f"reconfig_data_format<SrcOrder::Reverse>({a.name}, {b.name});",
+            f"matmul_block_init({arguments});",
+        )
+
+    def pack_to(self, buffer: CircularBuffer, stream: Stream) -> None:
+        """Pack in ``buffer``'s format."""
+        stream.configure("pack", buffer.data_format, f"pack_reconfig_data_format({buffer.name});")
+
+    def sfpu(self, op: metalium.SfpuOp, stream: Stream | None = None) -> None:
+        """Load the vector engine's program for ``op``."""
+        self.headers.add(op.header)
+        (stream or self.compute).configure("sfpu", op.init, f"{op.init};")
+
+
+# ---- small arithmetic on C++ index expressions ---------------------------------------------------------------------------
+
+
+def plus(a: str, b: str | int) -> str:
+    """``a + b``, constants folded."""
+    b = str(b)
+    if a.isdigit() and b.isdigit():
+        return str(int(a) + int(b))
+    return b if a == "0" else a if b == "0" else f"{a} + {b}"
+
+
+def times(a: str, factor: int) -> str:
+    """``a * factor``, constants folded."""
+    if a.isdigit():
+        return str(int(a) * factor)
+    if factor == 1:
+        return a
+    return f"{a} * {factor}" if a.replace("_", "").isalnum() else f"({a}) * {factor}"
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of ``number`` that is at most ``limit``."""
+    return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)

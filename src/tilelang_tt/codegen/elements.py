@@ -1,0 +1,77 @@
+"""Expressions of a T.Parallel body as tile expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tvm import tirx
+
+from ..errors import Code, UnsupportedError
+from ..language import tile_ops
+from .tile_program import Binary, BlockTile, Constant, TensorBlock, TensorTile, TileExpr, Unary
+
+
+class Regions(Protocol):
+    """What element expressions need to know of the kernel around them."""
+
+    def parallel_region(
+        self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]
+    ) -> tile_ops.Region:
+        """What an access covers over all parallel loops."""
+        ...
+
+    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
+        """A region of a tensor in hardware tiles."""
+        ...
+
+
+_BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Div: "div", tirx.Max: "max", tirx.Min: "min"}
+_UNARY = {"exp": "exp", "sqrt": "sqrt", "rsqrt": "rsqrt", "tanh": "tanh", "sigmoid": "sigmoid", "fabs": "abs", "log": "log"}
+
+
+def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    """``expr``, an element's value, as the same for whole tiles.
+
+    Casts between float types vanish: values stay float32 in DST and are rounded where they are packed.
+
+    Raises:
+        UnsupportedError: ``unsupported``, naming the construct.
+    """
+    if isinstance(expr, (tirx.FloatImm, tirx.IntImm)):
+        return Constant(float(expr.value))
+    if isinstance(expr, tirx.Cast):
+        return element_expr(expr.value, loops, regions)
+    if isinstance(expr, tirx.BufferLoad):
+        return _load(expr, loops, regions)
+    if type(expr) in _BINARY:
+        return Binary(_BINARY[type(expr)], element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
+    if isinstance(expr, tirx.Call):
+        name = str(expr.op.name).split(".")[-1]
+        if name in _UNARY:
+            return Unary(_UNARY[name], element_expr(expr.args[0], loops, regions))
+        raise _refused(f"{name} in T.Parallel is not supported", name, expr)
+    raise _refused(f"{type(expr).__name__} in T.Parallel is not supported", type(expr).__name__, expr)
+
+
+def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) -> BlockTile | TensorTile:
+    vector = len(load.buffer.shape) == 1 and len(loops) == 2
+    own_loops = loops[1:] if vector else loops
+    region = regions.parallel_region(load.buffer, load.indices, own_loops)
+    if tile_ops.is_global(load.buffer):
+        return TensorTile(regions.tensor_block(region), row_broadcast=vector)
+    shape = tuple(int(dim) for dim in load.buffer.shape)
+    if region.extents != shape or any(not isinstance(first, tirx.IntImm) or int(first) for first in region.mins):
+        raise _refused(f"T.Parallel reads a part of {load.buffer.name}", str(load.buffer.name), load)
+    return BlockTile(str(load.buffer.name), row_broadcast=vector)
+
+
+def _refused(message: str, subject: str, found: object) -> UnsupportedError:
+    return UnsupportedError(
+        Code.UNSUPPORTED,
+        message,
+        subject=subject,
+        found=found,
+        expected="+ - * / max min, casts, constants, "
+        f"{', '.join(sorted(_UNARY))} of elements [i, j] and row vectors [j]",
+    )

@@ -1,0 +1,403 @@
+"""From a persistent function's TIR to a tile program; every construct that has no lowering is refused here, by its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tilelang import tvm
+from tvm import arith, tirx
+
+from .. import attrs
+from ..errors import Code, SourceLocation, UnsupportedError
+from ..language import tile_ops
+from ..language.kernel import kernel_name, tensor_params
+from ..language.plain import plain_attrs
+from ..language.source import location_of, statement_location, store_location
+from ..transform.grid_to_persistent_tt import LOOP_VAR
+from .cexpr import Names, cexpr
+from .elements import element_expr
+from .metalium import data_format
+from .tile_program import (
+    TILE,
+    Block,
+    BlockTile,
+    Constant,
+    Gemm,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Statement,
+    Store,
+    TensorBlock,
+    TensorInfo,
+    TensorTile,
+    TileProgram,
+    operands,
+    walk,
+)
+
+_GRID_KEYS = {"blockIdx.x": attrs.GRID_X, "blockIdx.y": attrs.GRID_Y, "blockIdx.z": attrs.GRID_Z}
+
+
+def extract(func: tirx.PrimFunc) -> TileProgram:
+    """The tile program of a function that GridToPersistentTT left.
+
+    Raises:
+        UnsupportedError: ``unsupported``, for a construct that has no lowering, with its line where that is known.
+    """
+    return _Extraction(func).run()
+
+
+@dataclass
+class _Extraction:
+    func: tirx.PrimFunc
+    blocks: dict[str, Block] = field(default_factory=dict)
+    analyzer: arith.Analyzer = field(default_factory=arith.Analyzer)
+    names: Names = field(default_factory=Names)
+
+    def run(self) -> TileProgram:
+        self.plain = plain_attrs(self.func)
+        for buffer in tensor_params(self.func):
+            self._check_tensor(buffer)
+        loop = self._tile_loop()
+        self._bound_arguments()
+        self.names.name(loop.loop_var)
+        statements = self._statements(loop.body)
+        body = Loop(LOOP_VAR, attrs.TILE_COUNT, tuple(statements))
+        return TileProgram(kernel_name(self.func), self._tensors(body), tuple(self.blocks.values()), body)
+
+    def _tile_loop(self) -> tirx.For:
+        found: list[tirx.For] = []
+
+        def visit(node: Any) -> None:
+            if isinstance(node, tirx.For) and str(node.loop_var.name) == LOOP_VAR:
+                found.append(node)
+
+        tirx.stmt_functor.post_order_visit(self.func.body, visit)
+        if not found:
+            raise UnsupportedError(
+                Code.METADATA_MISSING, "the function is not persistent", hint="run GridToPersistentTT before code generation"
+            )
+        return found[0]
+
+    def _bound_arguments(self) -> None:
+        """Tell the analyzer the values of the runtime arguments that every core shares."""
+        constants: Mapping[str, int] = self.plain.get(attrs.RUNTIME_CONSTANTS, {})
+        for param in self.func.params:
+            name = str(param.name)
+            self.names.name(param)
+            if name in constants:
+                self.analyzer.bind(param, tirx.IntImm("int32", constants[name]))
+
+    def _tensors(self, body: Loop) -> tuple[TensorInfo, ...]:
+        statements = walk((body,))
+        written = {s.target.tensor for s in statements if isinstance(s, Store)}
+        read = _tensors_read(statements)
+        infos = []
+        for buffer in tensor_params(self.func):
+            name = str(buffer.name)
+            direction = "inout" if name in read & written else "out" if name in written else "in"
+            infos.append(TensorInfo(name, tuple(int(dim) for dim in buffer.shape), str(buffer.dtype), direction))
+        return tuple(infos)
+
+    # ---- statements ------------------------------------------------------------------------------------------------------
+
+    def _statements(self, node: Any) -> list[Statement]:
+        if isinstance(node, tirx.SeqStmt):
+            return [statement for child in node.seq for statement in self._statements(child)]
+        if isinstance(node, tirx.SBlockRealize):
+            for buffer in node.block.alloc_buffers:
+                self._allocate(buffer)
+            return self._statements(node.block.body)
+        if isinstance(node, tirx.Bind):
+            return self._let(node)
+        if isinstance(node, tirx.For):
+            return self._loop(node)
+        if isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
+            return self._tile_op(node.value)
+        raise self._unsupported(f"{_describe(node)} is not supported outside T.Parallel", subject=_describe(node))
+
+    def _let(self, bind: tirx.Bind) -> list[Statement]:
+        if str(getattr(getattr(bind.value, "op", None), "name", "")).endswith("launch_thread_idx"):
+            raise self._unsupported(
+                "thread indices are not supported: a Tensix core has no threads",
+                subject=str(bind.var.name),
+                hint="use T.Parallel and tile operations",
+            )
+        self._bound_block_index(bind)
+        return [Let(self.names.name(bind.var), cexpr(bind.value, self.names))]
+
+    def _bound_block_index(self, bind: tirx.Bind) -> None:
+        tags = {name: tag for tag, name in self.plain.get(attrs.BLOCK_VARS, {}).items()}
+        tag = None if self.blocks else tags.get(str(bind.var.name))
+        if tag is None:
+            self.analyzer.bind(bind.var, bind.value)
+        else:
+            self.analyzer.bind(bind.var, tvm.ir.Range(0, self.plain[_GRID_KEYS[tag]]))
+
+    def _loop(self, loop: tirx.For) -> list[Statement]:
+        if loop.kind == tirx.ForKind.PARALLEL:
+            return self._parallel(loop)
+        if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
+            raise self._unsupported(f"a loop of kind {loop.kind} is not supported", subject=str(loop.loop_var.name))
+        if not isinstance(loop.min, tirx.IntImm) or int(loop.min) != 0:
+            raise self._unsupported(
+                "a loop that does not start at 0 is not supported", subject=str(loop.loop_var.name), found=loop.min
+            )
+        extent = self.analyzer.simplify(loop.extent)
+        if not isinstance(extent, tirx.IntImm):
+            raise self._unsupported(
+                "a loop of an extent that is not constant is not supported",
+                subject=str(loop.loop_var.name),
+                found=loop.extent,
+            )
+        self.analyzer.bind(loop.loop_var, tvm.ir.Range(0, extent))
+        body = self._statements(loop.body)
+        return [Loop(self.names.name(loop.loop_var), cexpr(loop.extent, self.names), tuple(body))]
+
+    def _tile_op(self, call: tirx.Call) -> list[Statement]:
+        name, buffers = tile_ops.op_name(call), tile_ops.buffers_of(call)
+        location = statement_location(self.func, name, buffers)
+        try:
+            op = tile_ops.decode(call)
+            if isinstance(op, tile_ops.CopyOp):
+                return [self._copy(op, location)]
+            if isinstance(op, tile_ops.FillOp):
+                return [self._fill(op, location)]
+            return [self._gemm(op, location)]
+        except UnsupportedError as error:
+            raise error.at(location) from None
+
+    def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> Statement:
+        if op.src.is_global and op.dst.is_global:
+            raise _refused("a copy from tensor to tensor is not supported", op.src.name, hint="copy by way of a shared buffer")
+        _check_same_size(op.src, op.dst)
+        if op.src.is_global:
+            self._whole(op.dst)
+            return Load(self.tensor_block(op.src), op.dst.name, location)
+        self._whole(op.src)
+        if op.dst.is_global:
+            return Store(BlockTile(op.src.name), self.tensor_block(op.dst), location)
+        self._whole(op.dst)
+        return Map(op.dst.name, BlockTile(op.src.name), location)
+
+    def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
+        value = op.value.value if isinstance(op.value, tirx.Cast) else op.value
+        if not isinstance(value, (tirx.IntImm, tirx.FloatImm)):
+            raise _refused("a fill with a value that is not constant is not supported", op.dst.name, found=value)
+        self._whole(op.dst)
+        return Map(op.dst.name, Constant(float(value.value)), location)
+
+    def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
+        for region in (op.a, op.b, op.c):
+            if region.is_global:
+                raise _refused("T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first")
+            self._whole(region)
+        return Gemm(op.a.name, op.b.name, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
+
+    def _parallel(self, loop: tirx.For) -> list[Statement]:
+        loops = [loop]
+        while isinstance(loops[-1].body, tirx.For) and loops[-1].body.kind == tirx.ForKind.PARALLEL:
+            loops.append(loops[-1].body)
+        inner = loops[-1].body
+        stores = list(inner.seq) if isinstance(inner, tirx.SeqStmt) else [inner]
+        return [self._element_store(store, loops) for store in stores]
+
+    def _element_store(self, store: Any, loops: Sequence[tirx.For]) -> Statement:
+        if not isinstance(store, tirx.BufferStore):
+            raise self._unsupported(f"{_describe(store)} in T.Parallel is not supported", subject="T.Parallel")
+        location = store_location(self.func, str(store.buffer.name))
+        try:
+            value = element_expr(store.value, loops, self)
+            region = self.parallel_region(store.buffer, store.indices, loops)
+            if tile_ops.is_global(store.buffer):
+                return Store(value, self.tensor_block(region), location)
+            self._whole(region)
+            return Map(str(store.buffer.name), value, location)
+        except UnsupportedError as error:
+            raise error.at(location) from None
+
+    # ---- regions ---------------------------------------------------------------------------------------------------------
+
+    def parallel_region(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> tile_ops.Region:
+        """What ``buffer[indices]`` covers over all parallel loops, whose variables must index the last dimensions in order.
+
+        Raises:
+            UnsupportedError: ``unsupported``, for any other order (a transposed or strided access).
+        """
+        variables = [loop.loop_var for loop in loops]
+        expected = dict(zip(range(len(indices) - len(loops), len(indices)), loops, strict=True)) if len(indices) >= len(loops) else {}
+        zeros = {variable: tirx.IntImm("int32", 0) for variable in variables}
+        mins, extents = [], []
+        for axis, index in enumerate(indices):
+            origin = self.analyzer.simplify(tirx.stmt_functor.substitute(index, zeros))
+            loop = expected.get(axis)
+            moved = origin if loop is None else origin + loop.loop_var
+            if not self.analyzer.can_prove_equal(index, moved):
+                wanted = "the variables of T.Parallel in their order as the last indices"
+                raise _refused(
+                    f"{buffer.name} is indexed in another order than the loop",
+                    str(buffer.name),
+                    found=f"{buffer.name}[{', '.join(str(i) for i in indices)}]",
+                    expected=wanted,
+                )
+            mins.append(origin)
+            extents.append(1 if loop is None else int(loop.extent))
+        return tile_ops.Region(buffer, tuple(mins), tuple(extents))
+
+    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
+        """A region of a tensor in hardware tiles.
+
+        Raises:
+            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix, surely inside the tensor.
+        """
+        shape = [int(dim) for dim in region.buffer.shape]
+        mins, extents = list(region.mins), list(region.extents)
+        if len(shape) == 1:
+            shape, mins, extents = [TILE, *shape], [tirx.IntImm("int32", 0), *mins], [TILE, *extents]
+        if any(extent != 1 for extent in extents[:-2]):
+            raise _refused(
+                f"a block of {region.name} spans several matrices", region.name, found=extents, expected="the last two dimensions"
+            )
+        self._check_inside(region)
+        leading: Any = tirx.IntImm("int32", 0)
+        for index, size in zip(mins[:-2], shape[:-2], strict=True):
+            leading = leading * size + index
+        return TensorBlock(
+            tensor=region.name,
+            leading=cexpr(self.analyzer.simplify(leading), self.names),
+            row=self._tile_index(mins[-2], region),
+            col=self._tile_index(mins[-1], region),
+            rows=self._tiles(extents[-2], region),
+            cols=self._tiles(extents[-1], region),
+            tensor_rows=shape[-2] // TILE,
+            tensor_cols=shape[-1] // TILE,
+        )
+
+    def _check_inside(self, region: tile_ops.Region) -> None:
+        for axis, (first, extent) in enumerate(zip(region.mins, region.extents, strict=True)):
+            size = int(region.buffer.shape[axis])
+            if not self.analyzer.can_prove(first + extent <= size):
+                raise _refused(
+                    f"a block of {region.name} may reach past the end of dimension {axis}",
+                    region.name,
+                    found=f"elements {first} to {self.analyzer.simplify(first + extent)} of {size}",
+                    expected="blocks that divide the tensor",
+                    hint=f"choose a block size that divides {size}",
+                )
+
+    def _tile_index(self, index: tirx.PrimExpr, region: tile_ops.Region) -> str:
+        tile = tirx.IntImm("int32", TILE)
+        if not self.analyzer.can_prove_equal(tirx.floormod(index, tile), tirx.IntImm("int32", 0)):
+            raise _refused(
+                f"a block of {region.name} does not begin at a hardware tile",
+                region.name,
+                found=f"index {index}",
+                expected=f"a multiple of {TILE}",
+            )
+        return cexpr(self.analyzer.simplify(tirx.floordiv(index, tile)), self.names)
+
+    def _tiles(self, extent: int, region: tile_ops.Region) -> int:
+        if extent % TILE:
+            raise _refused(
+                f"a block of {region.name} is not whole hardware tiles",
+                region.name,
+                found=f"{extent} elements",
+                expected=f"a multiple of {TILE}",
+            )
+        return extent // TILE
+
+    def _whole(self, region: tile_ops.Region) -> None:
+        """On-chip buffers are used as wholes."""
+        shape = tuple(int(dim) for dim in region.buffer.shape)
+        whole = all(isinstance(first, tirx.IntImm) and int(first) == 0 for first in region.mins)
+        if not whole or region.extents != shape:
+            raise _refused(
+                f"a part of on-chip buffer {region.name} is not supported",
+                region.name,
+                found=f"{list(region.extents)} at {[str(first) for first in region.mins]}",
+                expected=f"the whole buffer, {list(shape)}",
+            )
+
+    # ---- declarations ----------------------------------------------------------------------------------------------------
+
+    def _allocate(self, buffer: tirx.Buffer) -> None:
+        name, shape = str(buffer.name), [int(dim) for dim in buffer.shape]
+        location = location_of(buffer)
+        scope = str(buffer.scope())
+        if not scope.startswith(("shared", "local.fragment")):
+            raise _refused(f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment").at(location)
+        if len(shape) not in (1, 2) or any(dim % TILE for dim in shape):
+            raise _refused(
+                f"on-chip buffer {name} is not made of whole hardware tiles",
+                name,
+                found=shape,
+                expected=f"one or two dimensions, multiples of {TILE}",
+            ).at(location)
+        try:
+            data_format(str(buffer.dtype))
+        except UnsupportedError as error:
+            raise error.at(location) from None
+        rows = 1 if len(shape) == 1 else shape[0] // TILE
+        self.blocks[name] = Block(name, rows, shape[-1] // TILE, str(buffer.dtype), is_vector=len(shape) == 1)
+
+    def _check_tensor(self, buffer: tirx.Buffer) -> None:
+        name, location = str(buffer.name), location_of(buffer)
+        try:
+            data_format(str(buffer.dtype))
+        except UnsupportedError as error:
+            raise error.at(location) from None
+        if attrs_pads(self.plain, name):
+            raise _refused(
+                f"tensor {name} is not made of whole hardware tiles",
+                name,
+                found=[int(dim) for dim in buffer.shape],
+                expected=f"last two dimensions that are multiples of {TILE}",
+                hint="pad the tensor",
+            ).at(location)
+
+    def _unsupported(
+        self, message: str, *, subject: str, found: object = None, hint: str | None = None
+    ) -> UnsupportedError:
+        return _refused(message, subject, found=found, hint=hint).at(location_of(self.func))  # type: ignore[return-value]
+
+
+def attrs_pads(plain: Mapping[str, Any], name: str) -> bool:
+    """Whether InferTTLayout marked tensor ``name`` as needing padding."""
+    return bool(plain.get(f"{attrs.BUFFER_PREFIX}{name}", {}).get("needs_padding", False))
+
+
+def _refused(
+    message: str, subject: str, *, found: object = None, expected: object = None, hint: str | None = None
+) -> UnsupportedError:
+    return UnsupportedError(Code.UNSUPPORTED, message, subject=subject, found=found, expected=expected, hint=hint)
+
+
+def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:
+    sizes = [[extent for extent in region.extents if extent != 1] for region in (src, dst)]
+    if sizes[0] != sizes[1]:
+        raise _refused(
+            f"T.copy from {src.name} to {dst.name}: the regions differ in size",
+            src.name,
+            found=f"{list(src.extents)} to {list(dst.extents)}",
+            expected="regions of one size",
+        )
+
+
+def _tensors_read(statements: list[Statement]) -> set[str]:
+    read = {s.source.tensor for s in statements if isinstance(s, Load)}
+    for statement in statements:
+        if isinstance(statement, (Map, Store)):
+            read |= {leaf.source.tensor for leaf in operands(statement.value) if isinstance(leaf, TensorTile)}
+    return read
+
+
+def _describe(node: Any) -> str:
+    if isinstance(node, tirx.Evaluate):
+        return str(getattr(getattr(node.value, "op", None), "name", type(node.value).__name__))
+    return {"IfThenElse": "if", "While": "while", "BufferStore": "an element assignment"}.get(
+        type(node).__name__, type(node).__name__
+    )

@@ -1,0 +1,325 @@
+"""From a tile program to the three instruction streams of a core.
+
+One walk over the statements fills all three streams, so their loops and the order of pushes and pops agree by construction.
+Element-wise work is lazy: a buffer that is computed tile by tile is remembered as an expression and evaluated where it is
+stored, so chains stay in DST. An accumulator stays in DST over its K loop where it fits, and is accumulated in L1 by the packer
+where it does not. A tensor whose shard lies in the core's L1 is used there, without a transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .circular_buffers import CircularBuffer
+from .context import Apply, Context, Operand, Shard, Staging, Tiles, Value, plus
+from .elementwise import evaluate
+from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
+from .streams import Define, Line
+from .tile_program import (
+    Binary,
+    BlockTile,
+    Constant,
+    Gemm,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Statement,
+    Store,
+    TensorBlock,
+    TensorTile,
+    TileExpr,
+    TileProgram,
+    Unary,
+    operands,
+    walk,
+)
+
+
+def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[str, Shard]) -> Context:
+    """The streams of ``program``. ``staging``: of every tensor; ``shards``: the tensors used where they lie.
+
+    Raises:
+        UnsupportedError: ``unsupported``, for what the engines of a core cannot do as written.
+        CapacityError: ``l1-capacity``, when circular buffers run out.
+    """
+    ctx = Context(program, staging, shards)
+    lowering = _Lowering(ctx)
+    loop = program.tile_loop
+    for stream in ctx.streams:
+        stream.open_loop(loop.var, loop.extent)
+    lowering.scope(loop.body)
+    for stream in ctx.streams:
+        stream.close_loop()
+    for stream, text in ctx.epilogue:
+        stream.line(text)
+    ctx.compute.insert_first(list(ctx.prologue))
+    return ctx
+
+
+class _Lowering:
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.read_transposed = {s.b for s in walk((ctx.program.tile_loop,)) if isinstance(s, Gemm) and s.transpose_b}
+        self.only_stored = _only_stored(ctx.program)
+
+    # ---- control -----------------------------------------------------------------------------------------------------
+
+    def scope(self, body: Sequence[Statement]) -> None:
+        """The statements of a loop body; what they leave in circular buffers is popped at its end."""
+        self.ctx.scopes.append([])
+        for group in _grouped(body):
+            self.ctx.location = getattr(group[0], "location", None) or self.ctx.location
+            self._group(group)
+        self.ctx.end_scope()
+
+    def _group(self, group: list[Statement]) -> None:
+        first = group[0]
+        if isinstance(first, Load):
+            self._loads([load for load in group if isinstance(load, Load)])
+        elif isinstance(first, Loop):
+            self._loop(first)
+        elif isinstance(first, Let):
+            for stream in self.ctx.streams:
+                stream.add(Define(first.var, first.value))
+        elif isinstance(first, Map):
+            self.ctx.values[first.dst] = self._bind(first.value)
+        elif isinstance(first, Gemm):
+            gemm_statement(self.ctx, first)
+        else:
+            self._store(first)
+
+    def _loop(self, loop: Loop) -> None:
+        ctx = self.ctx
+        ctx.free_dst()
+        carried = carried_accumulators(loop)
+        for gemm in carried:
+            open_accumulator(ctx, gemm, (loop,))
+        before = dict(ctx.values)
+        for stream in ctx.streams:
+            stream.open_loop(loop.var, loop.extent)
+        self.scope(loop.body)
+        for stream in ctx.streams:
+            stream.close_loop()
+        for name in [name for name, value in ctx.values.items() if before.get(name) is not value]:
+            del ctx.values[name]
+        for gemm in carried:
+            close_accumulator(ctx, gemm.c)
+
+    # ---- tensors in ------------------------------------------------------------------------------------------------------
+
+    def _loads(self, group: list[Load]) -> None:
+        """Adjacent loads: all their reads are in flight before the one barrier."""
+        started: list[CircularBuffer] = []
+        for load in group:
+            tiles = self._tensor_tiles(load.source, load.dst, started)
+            self.ctx.values[load.dst] = Operand(tiles, load.dst)
+        self._finish_reads(started)
+
+    def _finish_reads(self, started: list[CircularBuffer]) -> None:
+        if started:
+            self.ctx.reader.line("noc_async_read_barrier();")
+        for buffer in started:
+            self.ctx.reader.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+
+    def _tensor_tiles(self, source: TensorBlock, name: str, started: list[CircularBuffer]) -> Tiles:
+        """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins ``started``."""
+        ctx = self.ctx
+        if source.tensor in ctx.shards:
+            shard = ctx.shards[source.tensor]
+            return _part_of_shard(source, shard, self._input_shard(shard))
+        staging = ctx.staging[source.tensor]
+        pages = source.rows * source.cols
+        purpose = f"blocks of {source.tensor}"
+        buffer = ctx.buffer(("load", name), name, staging.data_format, pages, staging.depth, purpose=purpose)
+        ctx.pop_now(buffer)
+        tiles = Tiles(
+            source.rows, source.cols, buffer, row_stride=source.cols, column_major=name in self.read_transposed
+        )
+        consumer = ctx.writer if self._passes_through(name) else ctx.compute
+        ctx.pop_at_end(consumer, tiles)
+        self._start_reads(source, tiles, buffer)
+        consumer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
+        started.append(buffer)
+        return tiles
+
+    def _start_reads(self, source: TensorBlock, tiles: Tiles, buffer: CircularBuffer) -> None:
+        reader = self.ctx.reader
+        accessor = self.ctx.accessor("reader", source.tensor)
+        address = f"{buffer.name}_l1"
+        reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        reader.add(Define(address, f"get_write_ptr({buffer.name})"))
+        reader.open_loop("r", source.rows)
+        reader.open_loop("c", source.cols)
+        offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
+        reader.line(f"noc_async_read_page({source.page('r', 'c')}, {accessor}, {address} + {offset});")
+        reader.close_loop()
+        reader.close_loop()
+
+    def _input_shard(self, shard: Shard) -> CircularBuffer:
+        """The circular buffer on the core's own shard of a tensor that it reads: full from the start."""
+        ctx, key = self.ctx, ("input shard", shard.tensor)
+        fresh = not ctx.is_made(key)
+        buffer = self._shard_buffer(key, f"{shard.tensor}_shard", shard)
+        if fresh:
+            ctx.reader.insert_first([Line(f"cb_{verb}({buffer.name}, {buffer.num_pages});") for verb in ("reserve_back", "push_back")])
+            ctx.prologue.append(Line(f"cb_wait_front({buffer.name}, {buffer.num_pages});"))
+            ctx.epilogue.append((ctx.compute, f"cb_pop_front({buffer.name}, {buffer.num_pages});"))
+        return buffer
+
+    def _output_shard(self, shard: Shard) -> CircularBuffer:
+        """The circular buffer on the core's own shard of a tensor that it writes: handed over when all work is done."""
+        ctx, key = self.ctx, ("output shard", shard.tensor)
+        fresh = not ctx.is_made(key)
+        buffer = self._shard_buffer(key, f"{shard.tensor}_shard_out", shard)
+        if fresh:
+            ctx.prologue.append(Line(f"cb_reserve_back({buffer.name}, {buffer.num_pages});"))
+            ctx.epilogue.append((ctx.compute, f"cb_push_back({buffer.name}, {buffer.num_pages});"))
+            ctx.epilogue += [(ctx.writer, f"cb_{verb}({buffer.name}, {buffer.num_pages});") for verb in ("wait_front", "pop_front")]
+        return buffer
+
+    def _shard_buffer(self, key: tuple[str, ...], name: str, shard: Shard) -> CircularBuffer:
+        return self.ctx.buffer(
+            key,
+            name,
+            self.ctx.staging[shard.tensor].data_format,
+            shard.rows * shard.cols,
+            purpose=f"the core's own shard of {shard.tensor}, in place",
+            tensor=shard.tensor,
+        )
+
+    # ---- tensors out -----------------------------------------------------------------------------------------------------
+
+    def _store(self, store: Store) -> None:
+        ctx, target = self.ctx, store.target
+        value = self._bind(store.value)
+        if target.tensor in ctx.shards:
+            shard = ctx.shards[target.tensor]
+            evaluate(ctx, value, _part_of_shard(target, shard, self._output_shard(shard)))
+            return
+        finished = self._finished_tiles(value, target)
+        if finished is not None:
+            self._write_pages(target, finished)
+            return
+        staging = ctx.staging[target.tensor]
+        key = ("store", target.tensor, f"{target.rows}x{target.cols}")
+        buffer = ctx.buffer(
+            key,
+            f"{target.tensor}_out",
+            staging.data_format,
+            target.rows * target.cols,
+            staging.depth,
+            purpose=f"finished blocks of {target.tensor}",
+        )
+        tiles = Tiles(target.rows, target.cols, buffer, row_stride=target.cols)
+        ctx.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        evaluate(ctx, value, tiles)
+        ctx.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        ctx.writer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
+        self._write_pages(target, tiles)
+        ctx.writer.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
+
+    def _passes_through(self, name: str) -> bool:
+        """Whether what is loaded into ``name`` goes to a tensor as it is: the compute kernel has no part in it."""
+        store = self.only_stored.get(name)
+        if store is None or store.target.tensor in self.ctx.shards:
+            return False
+        sources = [s.source.tensor for s in walk((self.ctx.program.tile_loop,)) if isinstance(s, Load) and s.dst == name]
+        formats = {self.ctx.staging[tensor].data_format for tensor in [*sources, store.target.tensor]}
+        return len(sources) == 1 and len(formats) == 1 and sources[0] not in self.ctx.shards
+
+    def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
+        """The tiles of ``value`` when the writer can take them from the circular buffer that they are in already."""
+        ctx = self.ctx
+        if not isinstance(value, Operand) or value.name not in self.only_stored or value.tiles.cb is None:
+            return None
+        if self._passes_through(value.name):
+            return value.tiles
+        mine = [popping for popping in ctx.scopes[-1] if popping.tiles is value.tiles and not value.tiles.awaited]
+        if not mine or value.tiles.cb.data_format != ctx.staging[target.tensor].data_format:
+            return None
+        mine[0].stream = ctx.writer
+        ctx.writer.line(f"cb_wait_front({value.tiles.cb.name}, {value.tiles.cb.block_pages});")
+        return value.tiles
+
+    def _write_pages(self, target: TensorBlock, tiles: Tiles) -> None:
+        writer, buffer = self.ctx.writer, tiles.cb
+        assert buffer is not None
+        accessor = self.ctx.accessor("writer", target.tensor)
+        address = f"{buffer.name}_l1"
+        writer.add(Define(address, f"get_read_ptr({buffer.name})"))
+        writer.open_loop("r", target.rows)
+        writer.open_loop("c", target.cols)
+        offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
+        writer.line(f"noc_async_write_page({target.page('r', 'c')}, {accessor}, {address} + {offset});")
+        writer.close_loop()
+        writer.close_loop()
+        writer.line("noc_async_write_barrier();")
+
+    # ---- expressions -----------------------------------------------------------------------------------------------------
+
+    def _bind(self, expr: TileExpr) -> Value:
+        """``expr`` with its leaves bound to what the buffers hold now."""
+        if isinstance(expr, Constant):
+            return expr
+        if isinstance(expr, Unary):
+            return Apply(expr.op, self._bind(expr.arg))
+        if isinstance(expr, Binary):
+            return Apply(expr.op, self._bind(expr.a), self._bind(expr.b))
+        if isinstance(expr, TensorTile):
+            started: list[CircularBuffer] = []
+            tiles = self._tensor_tiles(expr.source, f"{expr.source.tensor}_direct", started)
+            self._finish_reads(started)
+            return Operand(tiles, expr.source.tensor, expr.row_broadcast)
+        return self._bind_block(expr)
+
+    def _bind_block(self, expr: BlockTile) -> Value:
+        value = self.ctx.values.get(expr.block)
+        if value is None:
+            raise self.ctx.unsupported(
+                f"{expr.block} is read where it holds nothing",
+                subject=expr.block,
+                hint="fill or copy it first; what a loop computes element-wise does not leave the loop",
+            )
+        if not expr.row_broadcast:
+            return value
+        if isinstance(value, Constant):
+            return value
+        if not isinstance(value, Operand):
+            raise self.ctx.unsupported(
+                f"{expr.block} is broadcast over rows, but it is a computed vector",
+                subject=expr.block,
+                hint="broadcast the loaded vector and compute on the matrix",
+            )
+        return Operand(value.tiles, value.name, row_broadcast=True)
+
+
+def _grouped(body: Sequence[Statement]) -> list[list[Statement]]:
+    """Runs of adjacent loads into different buffers, and every other statement by itself."""
+    groups: list[list[Statement]] = []
+    for statement in body:
+        run = groups[-1] if groups and isinstance(groups[-1][0], Load) else None
+        if isinstance(statement, Load) and run is not None and all(statement.dst != s.dst for s in run if isinstance(s, Load)):
+            run.append(statement)
+        else:
+            groups.append([statement])
+    return groups
+
+
+def _only_stored(program: TileProgram) -> dict[str, Store]:
+    """Buffers that are read once in the whole kernel, by a store of them as they are: name -> that store."""
+    statements = walk((program.tile_loop,))
+    reads: list[str] = []
+    for statement in statements:
+        if isinstance(statement, (Map, Store)):
+            reads += [leaf.block for leaf in operands(statement.value) if isinstance(leaf, BlockTile)]
+        elif isinstance(statement, Gemm):
+            reads += [statement.a, statement.b]
+    stores = [s for s in statements if isinstance(s, Store) and isinstance(s.value, BlockTile)]
+    return {s.value.block: s for s in stores if isinstance(s.value, BlockTile) and reads.count(s.value.block) == 1}
+
+
+def _part_of_shard(block: TensorBlock, shard: Shard, buffer: CircularBuffer) -> Tiles:
+    """The tiles of ``block`` where they lie in the core's own shard."""
+    row, col = f"({block.row} - {shard.row0})", f"({block.col} - {shard.col0})"
+    return Tiles(block.rows, block.cols, buffer, base=plus(f"{row} * {shard.cols}", col), row_stride=shard.cols)

@@ -1,0 +1,104 @@
+"""The TT-Metalium kernel API that the generated sources call: one table per version.
+
+Checked by running on ttnn 0.81.1: names, headers, and which init call puts an operation in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..errors import Code, UnsupportedError
+from ..program.spec import DataFormat
+
+VERSION = "ttnn-0.81"
+
+DATAFLOW_HEADERS = ("api/dataflow/dataflow_api.h",)
+COMPUTE_HEADERS = ("cstdint", "api/compute/common.h", "api/compute/compute_kernel_hw_startup.h")
+MATMUL_HEADER = "api/compute/matmul.h"
+COPY_HEADER = "api/compute/tile_move_copy.h"
+PACK_HEADER = "api/compute/pack.h"
+RECONFIG_HEADER = "api/compute/reconfig_data_format.h"
+BINARY_FPU_HEADER = "api/compute/eltwise_binary.h"
+TRANSPOSE_HEADER = "api/compute/transpose.h"
+
+DATA_FORMATS: Mapping[str, DataFormat] = MappingProxyType(
+    {"bfloat16": "Float16_b", "float16": "Float16", "float32": "Float32"}
+)
+"""TVM dtype -> circular buffer format."""
+
+
+def data_format(dtype: str) -> DataFormat:
+    """The circular buffer format for a TVM dtype.
+
+    Raises:
+        UnsupportedError: ``unsupported``, for a dtype that the engines do not compute with.
+    """
+    if dtype in DATA_FORMATS:
+        return DATA_FORMATS[dtype]
+    raise UnsupportedError(
+        Code.UNSUPPORTED, f"dtype {dtype} is not supported", subject=dtype, expected=", ".join(DATA_FORMATS)
+    )
+
+
+ELEMENT_BYTES = MappingProxyType({"Float16_b": 2, "Float16": 2, "Float32": 4, "Int32": 4, "UInt32": 4})
+
+
+@dataclass(frozen=True)
+class SfpuOp:
+    """A vector-engine operation on DST. ``call`` is formatted with the DST indices ``a``, ``b`` and ``out`` and ``bits``."""
+
+    header: str
+    init: str
+    call: str
+
+
+UNARY = MappingProxyType(
+    {
+        "relu": SfpuOp("api/compute/eltwise_unary/relu.h", "relu_tile_init()", "relu_tile({a})"),
+        "exp": SfpuOp("api/compute/eltwise_unary/exp.h", "exp_tile_init()", "exp_tile({a})"),
+        "sqrt": SfpuOp("api/compute/eltwise_unary/sqrt.h", "sqrt_tile_init()", "sqrt_tile({a})"),
+        "rsqrt": SfpuOp("api/compute/eltwise_unary/rsqrt.h", "rsqrt_tile_init()", "rsqrt_tile({a})"),
+        "tanh": SfpuOp("api/compute/compute_kernel_api.h", "tanh_tile_init()", "tanh_tile({a})"),
+        "sigmoid": SfpuOp("api/compute/compute_kernel_api.h", "sigmoid_tile_init()", "sigmoid_tile({a})"),
+        "abs": SfpuOp("api/compute/compute_kernel_api.h", "abs_tile_init()", "abs_tile({a})"),
+        "neg": SfpuOp("api/compute/eltwise_unary/negative.h", "negative_tile_init()", "negative_tile({a})"),
+        "log": SfpuOp("api/compute/compute_kernel_api.h", "log_tile_init()", "log_tile({a})"),
+    }
+)
+"""One operand, in place."""
+
+_SCALAR_HEADER = "api/compute/eltwise_unary/binop_with_scalar.h"
+_SCALAR_INIT = "binop_with_scalar_tile_init()"
+SCALAR = MappingProxyType(
+    {
+        "add": SfpuOp(_SCALAR_HEADER, _SCALAR_INIT, "add_unary_tile({a}, {bits})"),
+        "sub": SfpuOp(_SCALAR_HEADER, _SCALAR_INIT, "sub_unary_tile({a}, {bits})"),
+        "rsub": SfpuOp(_SCALAR_HEADER, _SCALAR_INIT, "rsub_unary_tile({a}, {bits})"),
+        "mul": SfpuOp(_SCALAR_HEADER, _SCALAR_INIT, "mul_unary_tile({a}, {bits})"),
+        "max": SfpuOp("api/compute/compute_kernel_api.h", "unary_max_tile_init()", "unary_max_tile({a}, {bits})"),
+        "min": SfpuOp("api/compute/compute_kernel_api.h", "unary_min_tile_init()", "unary_min_tile({a}, {bits})"),
+    }
+)
+"""One operand and a constant (its float32 bits), in place."""
+
+_BINARY_HEADER = "api/compute/eltwise_binary_sfpu.h"
+_MAX_MIN_HEADER = "api/compute/binary_max_min.h"
+BINARY = MappingProxyType(
+    {
+        "add": SfpuOp(_BINARY_HEADER, "add_binary_tile_init()", "add_binary_tile({a}, {b}, {a})"),
+        "sub": SfpuOp(_BINARY_HEADER, "sub_binary_tile_init()", "sub_binary_tile({a}, {b}, {a})"),
+        "mul": SfpuOp(_BINARY_HEADER, "mul_binary_tile_init()", "mul_binary_tile({a}, {b}, {a})"),
+        "div": SfpuOp(_BINARY_HEADER, "div_binary_tile_init()", "div_binary_tile({a}, {b}, {a})"),
+        "max": SfpuOp(_MAX_MIN_HEADER, "binary_max_tile_init()", "binary_max_tile({a}, {b}, {a})"),
+        "min": SfpuOp(_MAX_MIN_HEADER, "binary_min_tile_init()", "binary_min_tile({a}, {b}, {a})"),
+    }
+)
+"""Two DST tiles; the result replaces the first."""
+
+FILL = SfpuOp("api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile({a}, {bits})")
+"""A constant in every element; here ``bits`` is a float literal."""
+
+FPU_BINARY = frozenset({"add", "sub", "mul"})
+"""Operations that the matrix engine does on two circular buffers (``add_init``, ``add_tiles``, ...)."""

@@ -1,0 +1,41 @@
+"""Instruction streams as C++ source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .circular_buffers import CircularBuffer
+from .streams import Configure, Define, For, Line, Node
+
+INDENT = "    "
+
+
+def render_kernel(headers: Sequence[str], comment: Sequence[str], nodes: Sequence[Node]) -> str:
+    """A kernel's source: includes, a comment, and ``kernel_main`` with ``nodes``."""
+    lines = [f"#include <{header}>" if "/" not in header else f'#include "{header}"' for header in headers]
+    lines += ["", *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
+    lines += _render(nodes, 1)
+    return "\n".join([*lines, "}", ""])
+
+
+def _render(nodes: Sequence[Node], depth: int) -> list[str]:
+    pad = INDENT * depth
+    lines: list[str] = []
+    for node in nodes:
+        if isinstance(node, Line):
+            lines.append(f"{pad}{node.text}".rstrip())
+        elif isinstance(node, Define):
+            lines.append(f"{pad}{node.declaration} {node.name} = {node.value};")
+        elif isinstance(node, Configure):
+            lines += [f"{pad}{text}" for text in node.lines]
+        elif isinstance(node, For):
+            step = f"++{node.var}" if node.step == 1 else f"{node.var} += {node.step}"
+            lines.append(f"{pad}for (uint32_t {node.var} = 0; {node.var} < {node.extent}; {step}) {{")
+            lines += _render(node.body, depth + 1)
+            lines.append(f"{pad}}}")
+    return lines
+
+
+def buffer_indices(buffers: Sequence[CircularBuffer]) -> list[Node]:
+    """The circular buffers' indices, by name."""
+    return [Define(buffer.name, str(buffer.index), "constexpr uint32_t") for buffer in buffers]

@@ -1,0 +1,165 @@
+"""Instruction streams: what the reader, the compute and the writer kernel of a core do, as nested lists of typed nodes.
+
+Lowering appends nodes in program order; two small passes then clean a stream up: configurations that are already in force go,
+those that a loop never changes move in front of it, and names nobody uses disappear.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Line:
+    """One C++ statement or comment."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Define:
+    """``declaration name = value;``, dropped where ``name`` is not used."""
+
+    name: str
+    value: str
+    declaration: str = "const uint32_t"
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Puts one unit of the core (``math`` with its unpackers, ``pack``, ``sfpu``) into a mode, unless it is in it already."""
+
+    unit: str
+    mode: str
+    lines: tuple[str, ...]
+
+
+@dataclass
+class For:
+    """``for (uint32_t var = 0; var < extent; var += step)``."""
+
+    var: str
+    extent: str
+    body: list[Node] = field(default_factory=list)
+    step: int = 1
+
+
+Node = Line | Define | Configure | For
+
+
+class Stream:
+    """A list of nodes under construction, with the loops that are open."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self._open: list[list[Node]] = [self.nodes]
+
+    def line(self, text: str) -> None:
+        """Append a statement or comment."""
+        self._open[-1].append(Line(text))
+
+    def lines(self, *texts: str) -> None:
+        """Append several statements."""
+        for text in texts:
+            self.line(text)
+
+    def add(self, node: Node) -> None:
+        """Append a node."""
+        self._open[-1].append(node)
+
+    def configure(self, unit: str, mode: str, *lines: str) -> None:
+        """Append a configuration of ``unit``."""
+        self.add(Configure(unit, mode, lines))
+
+    def open_loop(self, var: str, extent: str | int, step: int = 1) -> None:
+        """Begin a loop."""
+        loop = For(var, str(extent), step=step)
+        self.add(loop)
+        self._open.append(loop.body)
+
+    def close_loop(self) -> None:
+        """End the innermost loop; one in which nothing was put leaves no trace."""
+        body = self._open.pop()
+        if all(isinstance(node, Define) for node in body):
+            self._open[-1].pop()
+
+    def insert_first(self, nodes: list[Node]) -> None:
+        """Put ``nodes`` in front of everything."""
+        self.nodes[:0] = nodes
+
+
+def settle_configurations(nodes: list[Node]) -> list[Node]:
+    """``nodes`` without configurations that are already in force, each as far outside of loops as it may stand."""
+    return _settle(nodes, {})
+
+
+def _settle(nodes: list[Node], in_force: dict[str, str | None]) -> list[Node]:
+    settled: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Configure):
+            if in_force.get(node.unit) != node.mode:
+                settled.append(node)
+                in_force[node.unit] = node.mode
+        elif isinstance(node, For):
+            settled += _settle_loop(node, in_force)
+        else:
+            settled.append(node)
+    return settled
+
+
+def _settle_loop(loop: For, in_force: dict[str, str | None]) -> list[Node]:
+    modes: dict[str, list[Configure]] = {}
+    for node in configurations(loop.body):
+        modes.setdefault(node.unit, []).append(node)
+    hoisted: list[Node] = []
+    for unit, found in modes.items():
+        if len({node.mode for node in found}) == 1:
+            if in_force.get(unit) != found[0].mode:
+                hoisted.append(found[0])
+            in_force[unit] = found[0].mode
+        else:
+            in_force[unit] = None
+    body = _settle(loop.body, in_force)
+    if not loop.extent.isdigit():
+        in_force.update({unit: None for unit, found in modes.items() if len({node.mode for node in found}) > 1})
+    return [*hoisted, For(loop.var, loop.extent, body, loop.step)]
+
+
+def configurations(nodes: list[Node]) -> list[Configure]:
+    """Every configuration of ``nodes``, loops included, in program order."""
+    found: list[Configure] = []
+    for node in nodes:
+        if isinstance(node, Configure):
+            found.append(node)
+        elif isinstance(node, For):
+            found += configurations(node.body)
+    return found
+
+
+def without_unused(nodes: list[Node]) -> list[Node]:
+    """``nodes`` without the definitions of names that nothing after them uses."""
+    kept, _ = _used(nodes, set())
+    return kept
+
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def _used(nodes: list[Node], names: set[str]) -> tuple[list[Node], set[str]]:
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if isinstance(node, Line):
+            names |= set(_WORD.findall(node.text))
+        elif isinstance(node, Configure):
+            names |= {word for text in node.lines for word in _WORD.findall(text)}
+        elif isinstance(node, For):
+            body, names = _used(node.body, names)
+            names |= set(_WORD.findall(node.extent))
+            node = For(node.var, node.extent, body, node.step)
+        elif node.name not in names:
+            continue
+        else:
+            names |= set(_WORD.findall(node.value))
+        kept.append(node)
+    return kept[::-1], names

@@ -1,0 +1,220 @@
+"""What one core does for one work tile, in whole hardware tiles: the code generator's input, free of TIR.
+
+Indices are C++ expressions (strings) over the canonical runtime arguments, block indices and loop variables; shapes are in
+hardware tiles (32x32 elements).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import SourceLocation
+
+TILE = 32
+
+
+@dataclass(frozen=True)
+class TensorBlock:
+    """A rectangle of a tensor: ``rows`` x ``cols`` tiles from tile (``row``, ``col``) on.
+
+    ``leading`` is the index of the matrix among those that the leading dimensions count ("0" for a matrix);
+    ``tensor_rows`` and ``tensor_cols`` are the size in tiles of each of these matrices.
+    """
+
+    tensor: str
+    leading: str
+    row: str
+    col: str
+    rows: int
+    cols: int
+    tensor_rows: int
+    tensor_cols: int
+
+    def page(self, r: str, c: str) -> str:
+        """The page (tile) number of tile (r, c) of the block, as a C++ expression."""
+        row = _sum(_product(self.leading, self.tensor_rows), self.row, r)
+        return _sum(_product(row, self.tensor_cols), self.col, c)
+
+
+@dataclass(frozen=True)
+class Block:
+    """An on-chip buffer (T.alloc_shared or T.alloc_fragment) of ``rows`` x ``cols`` tiles. A vector is one row of tiles."""
+
+    name: str
+    rows: int
+    cols: int
+    dtype: str
+    is_vector: bool = False
+
+
+# ---- values of an element-wise expression, tile by tile -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BlockTile:
+    """The tile at the same place in an on-chip buffer; of a row vector, its first row in every row."""
+
+    block: str
+    row_broadcast: bool = False
+
+
+@dataclass(frozen=True)
+class TensorTile:
+    """The tile at the same place in a rectangle of a tensor that the expression reads directly."""
+
+    source: TensorBlock
+    row_broadcast: bool = False
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same number in every element."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Unary:
+    """``op`` of every element; names as in ``metalium.UNARY``."""
+
+    op: str
+    arg: TileExpr
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``a op b`` for every element; ``op`` is add, sub, mul, div, max or min."""
+
+    op: str
+    a: TileExpr
+    b: TileExpr
+
+
+TileExpr = BlockTile | TensorTile | Constant | Unary | Binary
+
+
+# ---- statements -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Load:
+    """Tensor -> on-chip buffer."""
+
+    source: TensorBlock
+    dst: str
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """``value``, tile by tile -> tensor."""
+
+    value: TileExpr
+    target: TensorBlock
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True)
+class Map:
+    """``value``, tile by tile -> on-chip buffer."""
+
+    dst: str
+    value: TileExpr
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """c (+)= op(a) @ op(b) on on-chip buffers."""
+
+    a: str
+    b: str
+    c: str
+    transpose_a: bool
+    transpose_b: bool
+    clear: bool
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """``for var in range(extent)``."""
+
+    var: str
+    extent: str
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Let:
+    """A named index."""
+
+    var: str
+    value: str
+
+
+Statement = Load | Store | Map | Gemm | Loop | Let
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor parameter, its buffer attributes read."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    direction: Literal["in", "out", "inout"]
+
+
+@dataclass(frozen=True)
+class TileProgram:
+    """One persistent kernel. ``tile_loop`` runs over the core's work tiles."""
+
+    name: str
+    tensors: tuple[TensorInfo, ...]
+    blocks: tuple[Block, ...]
+    tile_loop: Loop
+
+    def block(self, name: str) -> Block:
+        """The on-chip buffer called ``name``."""
+        return next(block for block in self.blocks if block.name == name)
+
+
+def walk(statements: tuple[Statement, ...]) -> list[Statement]:
+    """Every statement, loops before what is in them."""
+    flat: list[Statement] = []
+    for statement in statements:
+        flat.append(statement)
+        if isinstance(statement, Loop):
+            flat += walk(statement.body)
+    return flat
+
+
+def operands(expr: TileExpr) -> list[BlockTile | TensorTile]:
+    """The buffers and tensors that an expression reads, left to right."""
+    if isinstance(expr, (BlockTile, TensorTile)):
+        return [expr]
+    if isinstance(expr, Unary):
+        return operands(expr.arg)
+    if isinstance(expr, Binary):
+        return operands(expr.a) + operands(expr.b)
+    return []
+
+
+def _product(expr: str, factor: int) -> str:
+    if expr == "0" or factor == 0:
+        return "0"
+    if factor == 1:
+        return expr
+    return f"{factor * int(expr)}" if expr.isdigit() else f"{_atom(expr)} * {factor}"
+
+
+def _sum(*terms: str) -> str:
+    constant = sum(int(term) for term in terms if term.isdigit())
+    symbolic = [term for term in terms if not term.isdigit()]
+    return " + ".join(symbolic + ([str(constant)] if constant or not symbolic else []))
+
+
+def _atom(expr: str) -> str:
+    return expr if expr.replace("_", "").isalnum() else f"({expr})"

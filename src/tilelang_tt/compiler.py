@@ -1,0 +1,97 @@
+"""``tilelang_tt.compile``: a TileLang function in, a program out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tilelang import tvm
+from tvm import tirx
+
+from . import attrs
+from .codegen.build import build
+from .devices import Device, load_device
+from .errors import Code, UnsupportedError
+from .language.annotate import annotate_tt_layout, annotate_tt_schedule
+from .language.kernel import read_kernel
+from .language.plain import plain_attrs
+from .program import Program
+from .program.spec import ShardSpec
+from .transform.common import DEFAULT_DEVICE, layout_of, projection_of
+from .transform.pipeline import TTPipeline
+
+OUT_IDX_ATTR = "tilelang_out_idx"
+"""Where TileLang notes the outputs that a kernel declares with T.empty."""
+
+
+def compile(
+    func: tirx.PrimFunc,
+    device: str | Device = DEFAULT_DEVICE,
+    layout: Mapping[str, Mapping[str, Any]] | None = None,
+    schedule: Mapping[str, Any] | None = None,
+    *,
+    out_idx: int | Sequence[int] | None = None,
+) -> Program:
+    """Compile ``func`` for ``device``.
+
+    Args:
+        func: a PrimFunc, or what ``@tilelang.jit(...).get_tir(...)`` returns.
+        device: a product's name (``devices.device_names()``), the path of a device file, or a Device.
+        layout: where tensors live, as :func:`annotate_tt_layout` takes it.
+        schedule: how to schedule, as :func:`annotate_tt_schedule` takes it.
+        out_idx: the parameters that a call returns instead of taking, as TileLang's jit has it; default what ``func``
+            declares.
+
+    Returns:
+        The program, ready to be called, saved, or asked for its partition and kernels.
+
+    Raises:
+        TTError: for everything that cannot be honoured exactly; ``func`` is left as it was.
+    """
+    if not isinstance(func, tirx.PrimFunc):
+        raise UnsupportedError(
+            Code.UNSUPPORTED,
+            "this is no TIR function",
+            subject="func",
+            found=type(func).__name__,
+            expected="a PrimFunc",
+            hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
+        )
+    chip = load_device(device)
+    outputs = _outputs(func, out_idx)
+    if layout:
+        func = annotate_tt_layout(func, layout)
+    if schedule:
+        func = annotate_tt_schedule(func, schedule)
+    func = func.with_attr(attrs.DEVICE, chip.to_dict())
+    lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
+    spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
+    return Program(spec, sources)
+
+
+def _outputs(func: tirx.PrimFunc, out_idx: int | Sequence[int] | None) -> tuple[int, ...]:
+    count = len(func.params)
+    declared = (func.attrs or {}).get(OUT_IDX_ATTR) if out_idx is None else out_idx
+    indices = [] if declared is None else [declared] if isinstance(declared, int) else [int(i) for i in declared]
+    for index in indices:
+        if not -count <= index < count:
+            raise UnsupportedError(
+                Code.BAD_VALUE, "out_idx names no parameter", subject="out_idx", found=index, expected=f"below {count}"
+            )
+    return tuple(sorted(index % count for index in indices))
+
+
+def _shards(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> dict[str, ShardSpec]:
+    """How the L1-sharded tensors lie on the cores of ``device``."""
+    kernel, plain = read_kernel(func), plain_attrs(lowered)
+    shards: dict[str, ShardSpec] = {}
+    for tensor in kernel.tensors:
+        layout = layout_of(plain, tensor)
+        projection = projection_of(kernel, tensor, layout)
+        if projection is not None and layout.memory == "L1":
+            shards[tensor.name] = ShardSpec(
+                grid=projection.matrix.grid,
+                shard_tiles=projection.matrix.shard_tiles,
+                cores=projection.storage_cores(device),
+            )
+    return shards

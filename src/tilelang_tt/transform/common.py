@@ -1,0 +1,72 @@
+"""What the passes share: how a pass is made, and reading what earlier passes wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tilelang import tvm
+from tvm import tirx
+
+from .. import attrs
+from ..devices import Device, load_device
+from ..errors import Code, PartitionError
+from ..language.kernel import KernelInfo, TensorAccess
+from ..layout import BufferLayout, Projection, parse_user_layout, project
+from ..partition import WorkGrid
+
+DEFAULT_DEVICE = "wormhole_n150"
+
+PROJECTED_KEYS = ("projected_grid", "projected_shard_tiles")
+
+
+def function_pass(name: str, rewrite: Callable[[tirx.PrimFunc], tirx.PrimFunc]) -> tvm.transform.Pass:
+    """A TVM pass ``tl.tt.<name>`` that rewrites every PrimFunc of a module; the module given is left as it was."""
+
+    def run(func: tirx.PrimFunc, _mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tirx.PrimFunc:
+        return rewrite(func)
+
+    return tirx.transform.prim_func_pass(run, opt_level=0, name=f"tl.tt.{name}")
+
+
+def with_attrs(func: tirx.PrimFunc, values: Mapping[str, Any]) -> tirx.PrimFunc:
+    """``func`` with more attributes."""
+    return func.with_attr(dict(values))
+
+
+def device_of(plain: Mapping[str, Any], given: str | Device | None) -> Device:
+    """The device a pass works for: the one given, else the function's ``tt.device``, else a Wormhole n150."""
+    if given is not None:
+        return load_device(given)
+    described = plain.get(attrs.DEVICE)
+    return load_device(DEFAULT_DEVICE) if described is None else load_device(described)
+
+
+def work_grid(kernel: KernelInfo) -> WorkGrid:
+    """The kernel's launch grid as a grid of work tiles."""
+    return WorkGrid(kernel.grid.gx, kernel.grid.gy, kernel.grid.gz)
+
+
+def layout_of(plain: Mapping[str, Any], tensor: TensorAccess) -> BufferLayout:
+    """The layout that InferTTLayout wrote for ``tensor``.
+
+    Raises:
+        PartitionError: ``metadata-missing``, when it wrote none.
+    """
+    key = f"{attrs.BUFFER_PREFIX}{tensor.name}"
+    if key not in plain:
+        raise PartitionError(
+            Code.METADATA_MISSING, f"the function has no {key}", subject=key, hint="run InferTTLayout before this pass"
+        )
+    raw = {name: value for name, value in plain[key].items() if name not in ("padded_shape", "needs_padding")}
+    if "nd_shard" in raw:
+        raw["nd_shard"] = {name: value for name, value in raw["nd_shard"].items() if name not in PROJECTED_KEYS}
+    return parse_user_layout(tensor.name, raw, tensor.shape, tensor.dtype)
+
+
+def projection_of(kernel: KernelInfo, tensor: TensorAccess, layout: BufferLayout) -> Projection | None:
+    """The shards of ``tensor`` on the work plane; None where it is interleaved."""
+    if layout.nd_shard is None:
+        return None
+    grid = work_grid(kernel)
+    return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt))

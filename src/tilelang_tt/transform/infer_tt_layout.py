@@ -1,0 +1,77 @@
+"""InferTTLayout: the layout of every tensor parameter, from the user's annotation or by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tilelang import tvm
+from tvm import tirx
+
+from .. import attrs
+from ..errors import Code, LayoutError, nearest
+from ..language.kernel import KernelInfo, TensorAccess, read_kernel
+from ..language.plain import plain_attrs
+from ..language.source import location_of
+from ..layout import TILE, parse_user_layout
+from .common import function_pass, projection_of, with_attrs
+
+
+def InferTTLayout() -> tvm.transform.Pass:
+    """The pass. Writes ``tt.buffer.<name>`` for every tensor parameter; DRAM interleaved where the user said nothing.
+
+    Raises, when run:
+        LayoutError: for an annotation that is not exactly a layout of one of the function's tensors.
+    """
+
+    def rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
+        kernel = read_kernel(func)
+        user = plain_attrs(func).get(attrs.USER_LAYOUT, {})
+        _check_names(user, kernel, func)
+        layouts = {f"{attrs.BUFFER_PREFIX}{t.name}": _buffer_attr(kernel, t, user.get(t.name, {})) for t in kernel.tensors}
+        return with_attrs(func, layouts)
+
+    return function_pass("InferTTLayout", rewrite)
+
+
+def _check_names(user: Mapping[str, Any], kernel: KernelInfo, func: tirx.PrimFunc) -> None:
+    names = [tensor.name for tensor in kernel.tensors]
+    for name in user:
+        if name not in names:
+            raise LayoutError(
+                Code.UNKNOWN_BUFFER,
+                f"{attrs.USER_LAYOUT} names {name!r}, which is no tensor of the kernel",
+                subject=name,
+                found=name,
+                expected=f"one of {', '.join(names)}",
+                hint=nearest(name, names),
+                location=location_of(func),
+            )
+
+
+def _buffer_attr(kernel: KernelInfo, tensor: TensorAccess, raw: Any) -> dict[str, Any]:
+    location = location_of(tensor.buffer)
+    layout = parse_user_layout(tensor.name, raw, tensor.shape, tensor.dtype, location)
+    value = layout.to_dict()
+    try:
+        projection = projection_of(kernel, tensor, layout)
+    except LayoutError as error:
+        raise error.at(location) from None
+    if projection is not None:
+        value["nd_shard"]["projected_grid"] = list(projection.projected_grid)
+        value["nd_shard"]["projected_shard_tiles"] = list(projection.projected_shard_tiles)
+    padded = padded_shape(tensor.shape)
+    if padded != tensor.shape:
+        value |= {"padded_shape": list(padded), "needs_padding": True}
+    return value
+
+
+def padded_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` in elements with its tiled dimensions, the last two, rounded up to whole hardware tiles.
+
+    A vector is one row of tiles: its only dimension is rounded up.
+    """
+    tiled = min(2, len(shape))
+    return tuple(
+        -(-size // TILE) * TILE if axis >= len(shape) - tiled else size for axis, size in enumerate(shape)
+    )

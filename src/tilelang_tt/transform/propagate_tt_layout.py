@@ -1,0 +1,40 @@
+"""PropagateTTLayout: from where a tensor lives to how it is staged in a core's L1."""
+
+from __future__ import annotations
+
+from tilelang import tvm
+from tvm import tirx
+
+from .. import attrs
+from ..codegen import metalium
+from ..language.kernel import read_kernel
+from ..language.plain import plain_attrs
+from .common import function_pass, layout_of, with_attrs
+
+DOUBLE_BUFFER = 2
+
+
+def PropagateTTLayout() -> tvm.transform.Pass:
+    """The pass. Writes ``tt.cb.<name>``: ``page_size`` (bytes of one hardware tile), ``depth`` (blocks), ``data_format``.
+
+    A tensor that a ``T.Pipelined`` loop loads is staged ``num_stages`` deep, any other one double-buffered.
+
+    Raises, when run:
+        PartitionError: ``metadata-missing`` without ``tt.buffer.<name>``.
+        UnsupportedError: ``unsupported``, for a dtype that no circular buffer holds.
+    """
+
+    def rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
+        kernel, plain = read_kernel(func), plain_attrs(func)
+        values = {}
+        for tensor in kernel.tensors:
+            rows, cols = layout_of(plain, tensor).tile_shape
+            data_format = metalium.data_format(tensor.dtype)
+            values[f"{attrs.CB_PREFIX}{tensor.name}"] = {
+                "page_size": rows * cols * metalium.ELEMENT_BYTES[data_format],
+                "depth": kernel.pipeline_depth.get(tensor.name, DOUBLE_BUFFER),
+                "data_format": data_format,
+            }
+        return with_attrs(func, values)
+
+    return function_pass("PropagateTTLayout", rewrite)
