@@ -1,0 +1,1 @@
+"""Running compiled programs. Needs neither tilelang nor torch."""

@@ -1,0 +1,159 @@
+// What a job describes: the chip, the tensors, the circular buffers, the kernels and the cores.
+#pragma once
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../abi.h"
+
+enum class Fidelity : std::uint8_t { LoFi, HiFi2, HiFi3, HiFi4 };
+enum class Role : std::uint8_t { reader, compute, writer };
+constexpr const char* role_name(Role role) {
+    return role == Role::reader ? "reader" : role == Role::compute ? "compute" : "writer";
+}
+
+struct Place {  // on the physical NoC torus
+    std::int32_t x = 0, y = 0;
+};
+
+constexpr std::uint32_t no_index = 0xffffffff;
+
+// Which cores touched a page: the lowest core and, if there is a second one, the lowest of the others. Both are minima, so
+// they do not depend on the order in which threads arrive. A word is core << 32 | kernel role << 24 | source line.
+class PageUsers {
+public:
+    static constexpr std::uint64_t nobody = ~std::uint64_t{0};
+    static std::uint64_t word(std::uint32_t core, Role role, std::uint32_t line) {
+        return std::uint64_t{core} << 32 | std::uint64_t(role) << 24 | (line & 0xffffff);
+    }
+    static std::uint32_t core(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+    static Role role(std::uint64_t word) { return static_cast<Role>(word >> 24 & 0xff); }
+    static std::uint32_t line(std::uint64_t word) { return word & 0xffffff; }
+
+    void resize(std::uint32_t pages) {
+        first_ = std::vector<std::atomic<std::uint64_t>>(pages);
+        other_ = std::vector<std::atomic<std::uint64_t>>(pages);
+        for (std::uint32_t page = 0; page < pages; ++page) {
+            first_[page].store(nobody, std::memory_order_relaxed);
+            other_[page].store(nobody, std::memory_order_relaxed);
+        }
+    }
+    void add(std::uint32_t page, std::uint64_t user) {
+        std::uint64_t seen = first_[page].load(std::memory_order_relaxed);
+        for (;;) {
+            if (seen != nobody && core(seen) == core(user)) {
+                return;
+            }
+            if (user > seen) {
+                keep_lowest(other_[page], user);
+                return;
+            }
+            if (first_[page].compare_exchange_weak(seen, user)) {
+                if (seen != nobody) {
+                    keep_lowest(other_[page], seen);
+                }
+                return;
+            }
+        }
+    }
+    std::uint64_t first(std::uint32_t page) const { return first_[page].load(std::memory_order_relaxed); }
+    std::uint64_t other(std::uint32_t page) const { return other_[page].load(std::memory_order_relaxed); }
+
+private:
+    static void keep_lowest(std::atomic<std::uint64_t>& slot, std::uint64_t user) {
+        std::uint64_t seen = slot.load(std::memory_order_relaxed);
+        while (user < seen && !slot.compare_exchange_weak(seen, user)) {
+        }
+    }
+    std::vector<std::atomic<std::uint64_t>> first_, other_;
+};
+
+struct Tensor {
+    std::string name;
+    DataFormat format;
+    bool in_l1 = false, readable = false, writable = false;
+    std::uint32_t page_bytes = 0, pages = 0, address = 0;
+    std::uint32_t page_columns = 0;  // pages per row of the tensor
+    std::uint8_t* data = nullptr;    // the job's file, pages in order
+
+    // Sharded: shard (sy, sx) is on unit shard_units[sy * grid_columns + sx], a core or a DRAM bank.
+    std::uint32_t grid_rows = 0, grid_columns = 0, shard_rows = 0, shard_columns = 0;
+    std::vector<std::uint32_t> shard_units;
+
+    // Kept for tensors that the kernels write.
+    PageUsers writers, readers;
+
+    bool sharded() const { return !shard_units.empty(); }
+};
+
+struct PageLocation {
+    std::uint32_t unit;    // core index or DRAM bank
+    std::uint32_t offset;  // bytes from the tensor's address
+};
+
+struct CircularBufferSpec {
+    std::uint32_t index;
+    std::string name;
+    DataFormat format;
+    std::uint32_t page_bytes, pages, address;
+    std::uint32_t tensor;  // no_index: a buffer of its own
+    bool unpack_to_dest;
+};
+
+struct KernelSpec {
+    Role role;
+    std::string source;
+    std::string object;
+    bool raw_l1;  // writes L1 through pointers, which the emulator does not see
+    void (*entry)() = nullptr;
+};
+
+struct CoreSpec {
+    std::uint32_t x = 0, y = 0;
+    Place place;
+    bool runs = false;  // false: only holds shards
+    std::vector<std::uint32_t> args;
+};
+
+struct Program {
+    bool blackhole = false;
+    bool has_places = false;
+    std::uint32_t l1_bytes = 0, l1_used = 0, threads = 1, timeout_ms = 0;
+    std::int32_t torus_x = 1, torus_y = 1;
+    std::vector<Place> banks;
+    bool fp32_dest = true;
+    Fidelity fidelity = Fidelity::HiFi4;
+    std::vector<std::unique_ptr<Tensor>> tensors;
+    std::vector<CircularBufferSpec> cbs;
+    std::vector<KernelSpec> kernels;
+    std::vector<CoreSpec> cores;
+    std::vector<std::uint32_t> common_args;
+    std::string report;
+
+    bool any_l1_tensor() const {
+        for (const auto& tensor : tensors) {
+            if (tensor->in_l1) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Where page `page` of `tensor` lies. The page must exist.
+    PageLocation locate(const Tensor& tensor, std::uint32_t page) const {
+        if (!tensor.sharded()) {
+            const auto count = static_cast<std::uint32_t>(banks.size());
+            return {page % count, page / count * tensor.page_bytes};
+        }
+        const std::uint32_t row = page / tensor.page_columns, column = page % tensor.page_columns;
+        const std::uint32_t shard = row / tensor.shard_rows * tensor.grid_columns + column / tensor.shard_columns;
+        const std::uint32_t local = row % tensor.shard_rows * tensor.shard_columns + column % tensor.shard_columns;
+        return {tensor.shard_units[shard], local * tensor.page_bytes};
+    }
+
+    std::uint32_t dram_alignment() const { return blackhole ? 64 : 32; }
+};

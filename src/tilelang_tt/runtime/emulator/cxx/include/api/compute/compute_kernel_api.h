@@ -1,0 +1,16 @@
+#pragma once
+#include "emulator/sfpu.h"
+
+EMU_SFPU(abs)
+EMU_SFPU(exp2)
+EMU_SFPU(expm1)
+EMU_SFPU(log)
+EMU_SFPU_SCALAR(log_with_base)
+EMU_SFPU_SCALAR(power)
+EMU_SFPU(sigmoid)
+EMU_SFPU(sign)
+EMU_SFPU(silu)
+EMU_SFPU(square)
+EMU_SFPU(tanh)
+EMU_SFPU_SCALAR(unary_max)
+EMU_SFPU_SCALAR(unary_min)

@@ -1,0 +1,5 @@
+#pragma once
+#include "emulator/sfpu.h"
+
+EMU_SFPU(sin)
+EMU_SFPU(cos)

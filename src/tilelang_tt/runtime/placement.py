@@ -1,0 +1,119 @@
+"""Where a program's tensors and circular buffers lie: addresses in DRAM banks and in every core's L1.
+
+L1 of a core, from address 0 up: what the firmware and the kernels' code take, then the circular buffers in order, each
+at the same address on every core, then free space, and from the top down the shards of the tensors that live in L1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import CapacityError, Code
+from ..program.spec import ProgramSpec, TensorSpec
+from .tiles import tile_bytes, tile_shape
+
+L1_RESERVED_BYTES = 106_496
+"""L1 below the first circular buffer."""
+DRAM_RESERVED_BYTES = 1 << 20
+"""DRAM of every bank below the first tensor."""
+
+
+def dram_alignment(arch: str) -> int:
+    """Bytes to which DRAM addresses are aligned, and with them the L1 addresses that DRAM is read into."""
+    return 64 if arch == "blackhole" else 32
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Addresses in bytes. ``tensors`` and ``circular_buffers`` are in the program's order."""
+
+    tensors: tuple[int, ...]
+    circular_buffers: tuple[int, ...]
+    l1_used: tuple[tuple[str, int], ...]
+    """What takes how much of a core's L1: (name, bytes)."""
+
+    @property
+    def l1_bytes(self) -> int:
+        """L1 that a core needs in all."""
+        return sum(size for _, size in self.l1_used)
+
+
+def place(spec: ProgramSpec) -> Placement:
+    """Gives every tensor and circular buffer its address.
+
+    Raises :class:`CapacityError` (``l1-capacity``) with a table of what takes how much where a core's L1 is too small.
+    """
+    align = dram_alignment(spec.device.arch)
+    top = spec.device.l1_bytes
+    dram = DRAM_RESERVED_BYTES
+    used = [("reserved", L1_RESERVED_BYTES)]
+    tensors: list[int] = []
+    for tensor in spec.tensors:
+        size = _align(tensor_bytes_per_unit(tensor, spec.device.dram_banks), align)
+        if tensor.memory == "L1":
+            top = (top - size) // align * align
+            tensors.append(top)
+            used.append((f"shard of {tensor.name}", size))
+        else:
+            tensors.append(dram)
+            dram += size
+    address = _align(L1_RESERVED_BYTES, align)
+    by_name = {tensor.name: tensors[i] for i, tensor in enumerate(spec.tensors)}
+    buffers: list[int] = []
+    for cb in spec.circular_buffers:
+        if cb.tensor is not None:
+            buffers.append(by_name[cb.tensor])
+            continue
+        buffers.append(address)
+        size = _align(cb.page_size * cb.num_pages, align)
+        used.append((f"circular buffer {cb.index} {cb.name}", size))
+        address += size
+    if address > top:
+        table = "\n".join(f"    {size:>10,}  {name}" for name, size in used)
+        raise CapacityError(
+            Code.L1_CAPACITY,
+            f"the program needs {sum(size for _, size in used):,} bytes of L1 per core\n{table}",
+            subject=spec.name,
+            found=f"{sum(size for _, size in used):,} bytes",
+            expected=f"at most {spec.device.l1_bytes:,} bytes on {spec.device.name}",
+            hint="use smaller blocks, fewer pipeline stages or smaller shards",
+        )
+    return Placement(tuple(tensors), tuple(buffers), tuple(used))
+
+
+def tensor_bytes_per_unit(tensor: TensorSpec, banks: int) -> int:
+    """Bytes that a tensor takes in every DRAM bank or core that holds a part of it."""
+    page = tile_bytes(tensor.data_format)
+    if tensor.shard is not None:
+        return tensor.shard.shard_tiles[0] * tensor.shard.shard_tiles[1] * page
+    return -(-tile_shape(tensor.shape).pages // banks) * page
+
+
+def core_args(spec: ProgramSpec) -> list[tuple[int, ...]]:
+    """Every core's runtime arguments in canonical order: its own row merged with the constants, by name."""
+    names, constants = spec.partition.runtime_arg_names, spec.partition.runtime_constants
+    own = [name for name in names if name not in constants]
+    rows: list[tuple[int, ...]] = []
+    for row in spec.partition.core_runtime_args:
+        values = {**constants, **dict(zip(own, row, strict=True))}
+        rows.append(tuple(values[name] for name in names))
+    return rows
+
+
+def core_coordinates(spec: ProgramSpec) -> list[tuple[int, int]]:
+    """The cores that run the program, in the order of its per-core arguments."""
+    return [(row[0], row[1]) for row in spec.partition.core_ranges]
+
+
+def _align(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
+
+
+def unique_units(tensors: Sequence[TensorSpec]) -> list[tuple[int, int]]:
+    """Cores that hold a shard of a tensor in L1, each once, in order of first use."""
+    seen: dict[tuple[int, int], None] = {}
+    for tensor in tensors:
+        if tensor.memory == "L1" and tensor.shard is not None:
+            seen.update(dict.fromkeys(tensor.shard.cores))
+    return list(seen)

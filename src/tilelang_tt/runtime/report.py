@@ -1,0 +1,66 @@
+"""What a run did: traffic and tile operations, as an executor counted them."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class NocBytes(msgspec.Struct, frozen=True):
+    """Bytes on the network on chip, by kind. A core that reads its own L1 through it counts as local."""
+
+    dram_read: int = 0
+    dram_written: int = 0
+    l1_remote_read: int = 0
+    l1_remote_written: int = 0
+    l1_local: int = 0
+
+    @property
+    def total(self) -> int:
+        """All bytes that any NoC transfer moved."""
+        return self.dram_read + self.dram_written + self.l1_remote_read + self.l1_remote_written + self.l1_local
+
+
+class TileOps(msgspec.Struct, frozen=True):
+    """Operations on 32x32 tiles."""
+
+    products: int = 0
+    """32x32x32 matrix products."""
+    eltwise: int = 0
+    """Element-wise operations and reductions of the matrix engine."""
+    sfpu: int = 0
+    """Operations of the vector engine."""
+    unpacks: int = 0
+    """Tiles moved from L1 to the engines."""
+    packs: int = 0
+    """Tiles moved from DST to L1."""
+
+
+class CoreReport(msgspec.Struct, frozen=True):
+    """What one core did."""
+
+    core: tuple[int, int]
+    tiles: TileOps
+    noc: NocBytes
+    l1_peak: int
+    """Bytes of L1 in use: reserved, circular buffers and shards."""
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """What a run of a program did. The same for the same program and tensors, however it was run."""
+
+    cores: tuple[CoreReport, ...]
+    """In the order of the partition's cores."""
+    tiles: TileOps
+    """Of all cores."""
+    noc: NocBytes
+    """Of all cores."""
+    dram_bank_read: tuple[int, ...]
+    """Bytes read from each DRAM bank."""
+    dram_bank_written: tuple[int, ...]
+    tensor_read: dict[str, int]
+    """Bytes that NoC transfers read from each tensor: 0 for one that is used where it lies."""
+    tensor_written: dict[str, int]
+    noc_byte_hops: tuple[int, int] | None
+    """Bytes times routers passed, on NoC 0 (reader) and NoC 1 (writer); None where the geometry is not known."""
+    unwritten_pages: dict[str, int]
+    """Pages of each output tensor that no kernel wrote; they keep what the caller's array held."""
