@@ -1,7 +1,7 @@
 """TileLang on Tenstorrent: layout-led work partition, TT-Metalium code generation, emulator and ttnn executors.
 
-Importing this package imports neither tilelang nor torch; it registers target ``tenstorrent`` with TileLang as soon as TileLang
-is imported. What needs TileLang (``compile``, ``transform``) imports it when it is first used.
+Importing this package imports neither tilelang nor torch; it registers target ``tenstorrent`` with TileLang as soon as
+TileLang is imported. What needs TileLang (``compile``, ``transform``) imports it when it is first used.
 """
 
 from __future__ import annotations

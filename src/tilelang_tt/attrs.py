@@ -31,8 +31,8 @@ RUNTIME_ARG_NAMES: Final = "tt.runtime_arg_names"
 RUNTIME_CONSTANTS: Final = "tt.runtime_constants"
 CORE_RANGES: Final = "tt.core_ranges"
 CORE_RUNTIME_ARGS: Final = "tt_core_runtime_args"
-# Additions of this package (documented in docs/architecture.md): the buffer whose shards decided the partition, and every
-# buffer whose shards lie on the cores that work on them, so that they are used in place.
+# Additions of this package (see docs/architecture.md): the buffer whose shards decided the partition, and every buffer
+# whose shards lie on the cores that work on them, so that they are used in place.
 DRIVING_BUFFER: Final = "tt.driving_buffer"
 RESIDENT_BUFFERS: Final = "tt.resident_buffers"
 

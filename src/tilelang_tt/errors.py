@@ -1,7 +1,7 @@
 """The package's one exception family.
 
-Every rejected input raises a :class:`TTError` (a ``ValueError``) with a stable :class:`Code`, what is at fault, what was
-found, what was expected and a hint; where the kernel's IR carries a source span, its file and line too.
+Every rejected input raises a :class:`TTError` (a ``ValueError``) with a stable :class:`Code`, what is at fault, what
+was found, what was expected and a hint; where the kernel's IR carries a source span, its file and line too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from enum import Enum
 
 
 class Code(str, Enum):
-    """Stable error codes. A code is never renamed or given another meaning."""
+    """Stable error codes.
+
+    A code is never renamed or given another meaning.
+    """
 
     # layouts
     UNKNOWN_KEY = "unknown-key"
@@ -84,10 +87,10 @@ class SourceLocation:
 
 
 class TTError(ValueError):
-    """A rejected input. Subclasses say which stage rejected it; ``code`` says why and is stable.
+    """A rejected input.
 
-    An error can be rebuilt from its own text alone (``type(error)(str(error))``), which is how it crosses pickling and TVM's
-    foreign-function boundary unharmed.
+    Subclasses say which stage rejected it; ``code`` says why and is stable. An error can be rebuilt from its own text
+    alone (``type(error)(str(error))``), which is how it crosses pickling and TVM's foreign-function boundary unharmed.
 
     Attributes:
         code: the stable reason.

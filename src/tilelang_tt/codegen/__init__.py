@@ -1,1 +1,2 @@
-"""From a persistent function to a program: tile program -> three instruction streams -> C++ sources and a ProgramSpec."""
+"""From a persistent function to a program: tile program -> three instruction streams -> C++ sources and a
+ProgramSpec."""

@@ -27,7 +27,9 @@ Placement = Mapping[str, ShardSpec]
 """Tensor name -> how its shards lie in L1."""
 
 
-def build(func: tirx.PrimFunc, device: Device, shards: Placement, out_idx: Sequence[int]) -> tuple[ProgramSpec, dict[str, str]]:
+def build(
+    func: tirx.PrimFunc, device: Device, shards: Placement, out_idx: Sequence[int]
+) -> tuple[ProgramSpec, dict[str, str]]:
     """The program of a function that went through the whole pipeline, and its sources by file name.
 
     Raises:
@@ -158,4 +160,3 @@ def _comment(role: Role, program: TileProgram, partition: WorkPartition) -> list
         f"Work partition: {partition.mode}, {mt} x {nt} work tiles on {len(partition.core_ranges)} cores.",
         f"Runtime arguments of a core: {', '.join(partition.runtime_arg_names)}.",
     ]
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import CapacityError, Code
@@ -81,5 +82,5 @@ class CircularBuffers:
         self.by_name[unique] = buffer
         return buffer
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[CircularBuffer]:
         return iter(self.by_name.values())

@@ -1,4 +1,5 @@
-"""What the parts of lowering share: the streams under construction, and what every on-chip buffer holds at this point."""
+"""What the parts of lowering share: the streams under construction, and what every on-chip buffer holds at this
+point."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from .streams import Line, Stream
 from .tile_program import Constant, TileProgram
 
 DST_TILES = 4
-"""Tiles of float32 that DST holds while the packer empties its other half. DST always runs in float32."""
+"""Tiles of float32 that DST holds while the packer empties its other half.
+
+DST always runs in float32.
+"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Operand:
-    """A leaf of a bound expression: the tile at the same place of ``tiles``; of a row vector, its first row in every row."""
+    """A leaf of a bound expression: the tile at the same place of ``tiles``; of a row vector, its first row in every
+    row."""
 
     tiles: Tiles
     name: str
@@ -104,7 +109,8 @@ class Popping:
 class Accumulator:
     """The target of a matrix product that is being accumulated.
 
-    In DST while ``tiles.cb`` is None; else in L1, where the C++ variable ``started`` tells whether it holds anything yet.
+    In DST while ``tiles.cb`` is None; else in L1, where the C++ variable ``started`` tells whether it holds anything
+    yet.
     """
 
     name: str
@@ -137,10 +143,13 @@ class Context:
     open_accumulators: dict[str, Accumulator] = field(default_factory=dict)
     held: Accumulator | None = None
     """The accumulator that occupies DST."""
+
     prologue: list[Line] = field(default_factory=list)
     """What the compute kernel does before its first work tile."""
+
     epilogue: list[tuple[Stream, str]] = field(default_factory=list)
     """What the kernels do after their last work tile."""
+
     location: SourceLocation | None = None
     _made: dict[tuple[str, ...], CircularBuffer] = field(default_factory=dict)
 
@@ -157,7 +166,7 @@ class Context:
             Code.UNSUPPORTED, message, subject=subject, found=found, hint=hint, location=self.location
         )
 
-    # ---- circular buffers ------------------------------------------------------------------------------------------------
+    # ---- circular buffers ------------------------------------------------------------------------------------------
 
     def buffer(
         self,
@@ -249,7 +258,7 @@ class Context:
             self.epilogue.append((self.compute, f"cb_pop_front({buffer.name}, 1);"))
         return buffer
 
-    # ---- DST -------------------------------------------------------------------------------------------------------------
+    # ---- DST -------------------------------------------------------------------------------------------------------
 
     def free_dst(self) -> None:
         """Move the accumulator that occupies DST, if one does, to L1."""
@@ -283,7 +292,7 @@ class Context:
             self.compute.line(f"pack_tile<true>({register}, {buffer.name}, {index});")
         self.compute.line("tile_regs_release();")
 
-    # ---- modes of the engines --------------------------------------------------------------------------------------------
+    # ---- modes of the engines --------------------------------------------------------------------------------------
 
     def math(self, mode: str, *lines: str) -> None:
         """Put the matrix engine and its unpackers into a mode."""
@@ -310,7 +319,7 @@ class Context:
         (stream or self.compute).configure("sfpu", op.init, f"{op.init};")
 
 
-# ---- small arithmetic on C++ index expressions ---------------------------------------------------------------------------
+# ---- small arithmetic on C++ index expressions ---------------------------------------------------------------------
 
 
 def plus(a: str, b: str | int) -> str:

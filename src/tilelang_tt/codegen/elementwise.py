@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import metalium
-from .context import DST_TILES, Apply, Context, Operand, Tiles, Value, largest_divisor, leaves, plus
+from .context import DST_TILES, Context, Operand, Tiles, Value, largest_divisor, leaves, plus
 from .tile_program import Constant
 
 
@@ -25,7 +25,10 @@ class Step:
 
 @dataclass
 class Schedule:
-    """An expression as steps. ``clean`` registers must be zero beforehand, as all are after tile_regs_acquire()."""
+    """An expression as steps.
+
+    ``clean`` registers must be zero beforehand, as all are after tile_regs_acquire().
+    """
 
     steps: list[Step] = field(default_factory=list)
     registers: int = 0
@@ -46,7 +49,10 @@ class Schedule:
 
 
 def schedule(value: Value) -> Schedule:
-    """``value`` as steps; its result is in register ``result``. Operands in DST are taken to be in register 0."""
+    """``value`` as steps; its result is in register ``result``.
+
+    Operands in DST are taken to be in register 0.
+    """
     plan = Schedule()
     plan.result = _emit(plan, value, frozenset())
     return plan
@@ -152,7 +158,9 @@ def _evaluate_in_place(ctx: Context, plan: Schedule, target: Tiles) -> None:
 
     def apply(step: Step, number: int) -> None:
         row, col = tiles[number]
-        _apply(ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, str(row), str(col), target)
+        _apply(
+            ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, str(row), str(col), target
+        )
 
     if plan.registers == 1:
         for step in plan.steps:

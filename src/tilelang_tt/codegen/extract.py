@@ -1,4 +1,5 @@
-"""From a persistent function's TIR to a tile program; every construct that has no lowering is refused here, by its line."""
+"""From a persistent function's TIR to a tile program; every construct that has no lowering is refused here, by its
+line."""
 
 from __future__ import annotations
 
@@ -79,7 +80,9 @@ class _Extraction:
         tirx.stmt_functor.post_order_visit(self.func.body, visit)
         if not found:
             raise UnsupportedError(
-                Code.METADATA_MISSING, "the function is not persistent", hint="run GridToPersistentTT before code generation"
+                Code.METADATA_MISSING,
+                "the function is not persistent",
+                hint="run GridToPersistentTT before code generation",
             )
         return found[0]
 
@@ -103,7 +106,7 @@ class _Extraction:
             infos.append(TensorInfo(name, tuple(int(dim) for dim in buffer.shape), str(buffer.dtype), direction))
         return tuple(infos)
 
-    # ---- statements ------------------------------------------------------------------------------------------------------
+    # ---- statements ------------------------------------------------------------------------------------------------
 
     def _statements(self, node: Any) -> list[Statement]:
         if isinstance(node, tirx.SeqStmt):
@@ -173,7 +176,9 @@ class _Extraction:
 
     def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> Statement:
         if op.src.is_global and op.dst.is_global:
-            raise _refused("a copy from tensor to tensor is not supported", op.src.name, hint="copy by way of a shared buffer")
+            raise _refused(
+                "a copy from tensor to tensor is not supported", op.src.name, hint="copy by way of a shared buffer"
+            )
         _check_same_size(op.src, op.dst)
         if op.src.is_global:
             self._whole(op.dst)
@@ -194,7 +199,9 @@ class _Extraction:
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
         for region in (op.a, op.b, op.c):
             if region.is_global:
-                raise _refused("T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first")
+                raise _refused(
+                    "T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first"
+                )
             self._whole(region)
         return Gemm(op.a.name, op.b.name, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
 
@@ -220,16 +227,23 @@ class _Extraction:
         except UnsupportedError as error:
             raise error.at(location) from None
 
-    # ---- regions ---------------------------------------------------------------------------------------------------------
+    # ---- regions ---------------------------------------------------------------------------------------------------
 
-    def parallel_region(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> tile_ops.Region:
-        """What ``buffer[indices]`` covers over all parallel loops, whose variables must index the last dimensions in order.
+    def parallel_region(
+        self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]
+    ) -> tile_ops.Region:
+        """What ``buffer[indices]`` covers over all parallel loops, whose variables must index the last dimensions in
+        order.
 
         Raises:
             UnsupportedError: ``unsupported``, for any other order (a transposed or strided access).
         """
         variables = [loop.loop_var for loop in loops]
-        expected = dict(zip(range(len(indices) - len(loops), len(indices)), loops, strict=True)) if len(indices) >= len(loops) else {}
+        expected = (
+            dict(zip(range(len(indices) - len(loops), len(indices)), loops, strict=True))
+            if len(indices) >= len(loops)
+            else {}
+        )
         zeros = {variable: tirx.IntImm("int32", 0) for variable in variables}
         mins, extents = [], []
         for axis, index in enumerate(indices):
@@ -260,7 +274,10 @@ class _Extraction:
             shape, mins, extents = [TILE, *shape], [tirx.IntImm("int32", 0), *mins], [TILE, *extents]
         if any(extent != 1 for extent in extents[:-2]):
             raise _refused(
-                f"a block of {region.name} spans several matrices", region.name, found=extents, expected="the last two dimensions"
+                f"a block of {region.name} spans several matrices",
+                region.name,
+                found=extents,
+                expected="the last two dimensions",
             )
         self._check_inside(region)
         leading: Any = tirx.IntImm("int32", 0)
@@ -322,14 +339,16 @@ class _Extraction:
                 expected=f"the whole buffer, {list(shape)}",
             )
 
-    # ---- declarations ----------------------------------------------------------------------------------------------------
+    # ---- declarations ----------------------------------------------------------------------------------------------
 
     def _allocate(self, buffer: tirx.Buffer) -> None:
         name, shape = str(buffer.name), [int(dim) for dim in buffer.shape]
         location = location_of(buffer)
         scope = str(buffer.scope())
         if not scope.startswith(("shared", "local.fragment")):
-            raise _refused(f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment").at(location)
+            raise _refused(
+                f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment"
+            ).at(location)
         if len(shape) not in (1, 2) or any(dim % TILE for dim in shape):
             raise _refused(
                 f"on-chip buffer {name} is not made of whole hardware tiles",

@@ -1,9 +1,10 @@
 """From a tile program to the three instruction streams of a core.
 
-One walk over the statements fills all three streams, so their loops and the order of pushes and pops agree by construction.
-Element-wise work is lazy: a buffer that is computed tile by tile is remembered as an expression and evaluated where it is
-stored, so chains stay in DST. An accumulator stays in DST over its K loop where it fits, and is accumulated in L1 by the packer
-where it does not. A tensor whose shard lies in the core's L1 is used there, without a transfer.
+One walk over the statements fills all three streams, so their loops and the order of pushes and pops agree by
+construction. Element-wise work is lazy: a buffer that is computed tile by tile is remembered as an expression and
+evaluated where it is stored, so chains stay in DST. An accumulator stays in DST over its K loop where it fits, and is
+accumulated in L1 by the packer where it does not. A tensor whose shard lies in the core's L1 is used there, without a
+transfer.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from .tile_program import (
 
 
 def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[str, Shard]) -> Context:
-    """The streams of ``program``. ``staging``: of every tensor; ``shards``: the tensors used where they lie.
+    """The streams of ``program``.
 
+    ``staging``: of every tensor; ``shards``: the tensors used where they lie.
     Raises:
         UnsupportedError: ``unsupported``, for what the engines of a core cannot do as written.
         CapacityError: ``l1-capacity``, when circular buffers run out.
@@ -63,7 +65,7 @@ class _Lowering:
         self.read_transposed = {s.b for s in walk((ctx.program.tile_loop,)) if isinstance(s, Gemm) and s.transpose_b}
         self.only_stored = _only_stored(ctx.program)
 
-    # ---- control -----------------------------------------------------------------------------------------------------
+    # ---- control ---------------------------------------------------------------------------------------------------
 
     def scope(self, body: Sequence[Statement]) -> None:
         """The statements of a loop body; what they leave in circular buffers is popped at its end."""
@@ -106,7 +108,7 @@ class _Lowering:
         for gemm in carried:
             close_accumulator(ctx, gemm.c)
 
-    # ---- tensors in ------------------------------------------------------------------------------------------------------
+    # ---- tensors in ------------------------------------------------------------------------------------------------
 
     def _loads(self, group: list[Load]) -> None:
         """Adjacent loads: all their reads are in flight before the one barrier."""
@@ -123,7 +125,8 @@ class _Lowering:
             self.ctx.reader.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
 
     def _tensor_tiles(self, source: TensorBlock, name: str, started: list[CircularBuffer]) -> Tiles:
-        """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins ``started``."""
+        """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins
+        ``started``."""
         ctx = self.ctx
         if source.tensor in ctx.shards:
             shard = ctx.shards[source.tensor]
@@ -162,7 +165,9 @@ class _Lowering:
         fresh = not ctx.is_made(key)
         buffer = self._shard_buffer(key, f"{shard.tensor}_shard", shard)
         if fresh:
-            ctx.reader.insert_first([Line(f"cb_{verb}({buffer.name}, {buffer.num_pages});") for verb in ("reserve_back", "push_back")])
+            ctx.reader.insert_first(
+                [Line(f"cb_{verb}({buffer.name}, {buffer.num_pages});") for verb in ("reserve_back", "push_back")]
+            )
             ctx.prologue.append(Line(f"cb_wait_front({buffer.name}, {buffer.num_pages});"))
             ctx.epilogue.append((ctx.compute, f"cb_pop_front({buffer.name}, {buffer.num_pages});"))
         return buffer
@@ -175,7 +180,9 @@ class _Lowering:
         if fresh:
             ctx.prologue.append(Line(f"cb_reserve_back({buffer.name}, {buffer.num_pages});"))
             ctx.epilogue.append((ctx.compute, f"cb_push_back({buffer.name}, {buffer.num_pages});"))
-            ctx.epilogue += [(ctx.writer, f"cb_{verb}({buffer.name}, {buffer.num_pages});") for verb in ("wait_front", "pop_front")]
+            ctx.epilogue += [
+                (ctx.writer, f"cb_{verb}({buffer.name}, {buffer.num_pages});") for verb in ("wait_front", "pop_front")
+            ]
         return buffer
 
     def _shard_buffer(self, key: tuple[str, ...], name: str, shard: Shard) -> CircularBuffer:
@@ -188,7 +195,7 @@ class _Lowering:
             tensor=shard.tensor,
         )
 
-    # ---- tensors out -----------------------------------------------------------------------------------------------------
+    # ---- tensors out -----------------------------------------------------------------------------------------------
 
     def _store(self, store: Store) -> None:
         ctx, target = self.ctx, store.target
@@ -224,7 +231,9 @@ class _Lowering:
         store = self.only_stored.get(name)
         if store is None or store.target.tensor in self.ctx.shards:
             return False
-        sources = [s.source.tensor for s in walk((self.ctx.program.tile_loop,)) if isinstance(s, Load) and s.dst == name]
+        sources = [
+            s.source.tensor for s in walk((self.ctx.program.tile_loop,)) if isinstance(s, Load) and s.dst == name
+        ]
         formats = {self.ctx.staging[tensor].data_format for tensor in [*sources, store.target.tensor]}
         return len(sources) == 1 and len(formats) == 1 and sources[0] not in self.ctx.shards
 
@@ -256,7 +265,7 @@ class _Lowering:
         writer.close_loop()
         writer.line("noc_async_write_barrier();")
 
-    # ---- expressions -----------------------------------------------------------------------------------------------------
+    # ---- expressions -----------------------------------------------------------------------------------------------
 
     def _bind(self, expr: TileExpr) -> Value:
         """``expr`` with its leaves bound to what the buffers hold now."""
@@ -299,7 +308,11 @@ def _grouped(body: Sequence[Statement]) -> list[list[Statement]]:
     groups: list[list[Statement]] = []
     for statement in body:
         run = groups[-1] if groups and isinstance(groups[-1][0], Load) else None
-        if isinstance(statement, Load) and run is not None and all(statement.dst != s.dst for s in run if isinstance(s, Load)):
+        if (
+            isinstance(statement, Load)
+            and run is not None
+            and all(statement.dst != s.dst for s in run if isinstance(s, Load))
+        ):
             run.append(statement)
         else:
             groups.append([statement])

@@ -21,7 +21,9 @@ class Part:
 def carried_accumulators(loop: Loop) -> list[Gemm]:
     """The products that accumulate across ``loop``: one for each target that the loop's body never sets anew."""
     inside = walk(loop.body)
-    set_anew = {s.dst for s in inside if isinstance(s, (Load, Map))} | {s.c for s in inside if isinstance(s, Gemm) and s.clear}
+    set_anew = {s.dst for s in inside if isinstance(s, (Load, Map))} | {
+        s.c for s in inside if isinstance(s, Gemm) and s.clear
+    }
     carried: dict[str, Gemm] = {}
     for statement in inside:
         if isinstance(statement, Gemm) and statement.c not in set_anew:
@@ -48,7 +50,9 @@ def open_accumulator(ctx: Context, gemm: Gemm, region: tuple[Statement, ...]) ->
     else:
         buffer = ctx.accumulator_buffer(accumulator)
         accumulator.started = f"{buffer.name}_started"
-        ctx.compute.lines(f"cb_reserve_back({buffer.name}, {buffer.block_pages});", f"uint32_t {accumulator.started} = 0;")
+        ctx.compute.lines(
+            f"cb_reserve_back({buffer.name}, {buffer.block_pages});", f"uint32_t {accumulator.started} = 0;"
+        )
 
 
 def close_accumulator(ctx: Context, name: str) -> None:
@@ -103,8 +107,11 @@ def _accumulate(ctx: Context, gemm: Gemm) -> None:
 
 
 def subblock(rows: int, cols: int) -> tuple[int, int]:
-    """The part of an accumulator that goes through DST at a time: most tiles, then the squarest (fewest operand reads)."""
-    shapes = [(r, c) for r in range(1, DST_TILES + 1) for c in range(1, DST_TILES // r + 1) if not rows % r and not cols % c]
+    """The part of an accumulator that goes through DST at a time: most tiles, then the squarest (fewest operand
+    reads)."""
+    shapes = [
+        (r, c) for r in range(1, DST_TILES + 1) for c in range(1, DST_TILES // r + 1) if not rows % r and not cols % c
+    ]
     return max(shapes, key=lambda shape: (shape[0] * shape[1], -abs(shape[0] - shape[1])))
 
 

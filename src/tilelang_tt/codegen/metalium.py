@@ -47,7 +47,10 @@ ELEMENT_BYTES = MappingProxyType({"Float16_b": 2, "Float16": 2, "Float32": 4, "I
 
 @dataclass(frozen=True)
 class SfpuOp:
-    """A vector-engine operation on DST. ``call`` is formatted with the DST indices ``a``, ``b`` and ``out`` and ``bits``."""
+    """A vector-engine operation on DST.
+
+    ``call`` is formatted with the DST indices ``a``, ``b`` and ``out`` and ``bits``.
+    """
 
     header: str
     init: str

@@ -1,7 +1,7 @@
 """Instruction streams: what the reader, the compute and the writer kernel of a core do, as nested lists of typed nodes.
 
-Lowering appends nodes in program order; two small passes then clean a stream up: configurations that are already in force go,
-those that a loop never changes move in front of it, and names nobody uses disappear.
+Lowering appends nodes in program order; two small passes then clean a stream up: configurations that are already in
+force go, those that a loop never changes move in front of it, and names nobody uses disappear.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Define:
 
 @dataclass(frozen=True)
 class Configure:
-    """Puts one unit of the core (``math`` with its unpackers, ``pack``, ``sfpu``) into a mode, unless it is in it already."""
+    """Puts one unit of the core (``math`` with its unpackers, ``pack``, ``sfpu``) into a mode, unless it is in it
+    already."""
 
     unit: str
     mode: str

@@ -1,7 +1,7 @@
 """What one core does for one work tile, in whole hardware tiles: the code generator's input, free of TIR.
 
-Indices are C++ expressions (strings) over the canonical runtime arguments, block indices and loop variables; shapes are in
-hardware tiles (32x32 elements).
+Indices are C++ expressions (strings) over the canonical runtime arguments, block indices and loop variables; shapes are
+in hardware tiles (32x32 elements).
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class TensorBlock:
 
 @dataclass(frozen=True)
 class Block:
-    """An on-chip buffer (T.alloc_shared or T.alloc_fragment) of ``rows`` x ``cols`` tiles. A vector is one row of tiles."""
+    """An on-chip buffer (T.alloc_shared or T.alloc_fragment) of ``rows`` x ``cols`` tiles.
+
+    A vector is one row of tiles.
+    """
 
     name: str
     rows: int
@@ -48,7 +51,7 @@ class Block:
     is_vector: bool = False
 
 
-# ---- values of an element-wise expression, tile by tile -----------------------------------------------------------------
+# ---- values of an element-wise expression, tile by tile ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Binary:
 TileExpr = BlockTile | TensorTile | Constant | Unary | Binary
 
 
-# ---- statements -------------------------------------------------------------------------------------------------------
+# ---- statements ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Gemm:
-    """c (+)= op(a) @ op(b) on on-chip buffers."""
+    """C (+)= op(a) @ op(b) on on-chip buffers."""
 
     a: str
     b: str
@@ -169,7 +172,10 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class TileProgram:
-    """One persistent kernel. ``tile_loop`` runs over the core's work tiles."""
+    """One persistent kernel.
+
+    ``tile_loop`` runs over the core's work tiles.
+    """
 
     name: str
     tensors: tuple[TensorInfo, ...]

@@ -13,20 +13,21 @@ Func = TypeVar("Func")
 def annotate_tt_layout(func: Func, layout: Mapping[str, Mapping[str, Any]]) -> Func:
     """``func`` (a PrimFunc) with ``tt.user_layout``: tensor parameter name -> layout dictionary.
 
-    A layout dictionary holds ``memory`` ("DRAM" or "L1"), ``layout`` ("interleaved" or "sharded"), ``tile_shape``, ``dtype``
-    and, when sharded, ``nd_shard`` (``axes``, ``grid``, ``shard_shape_elems``, ``order``, ``orientation``, ``core_ranges``);
-    ``tilelang_tt.layout`` has constructors. Annotating again adds to or replaces what was said of a buffer. The function given
-    is not changed. InferTTLayout checks the values.
+    A layout dictionary holds ``memory`` ("DRAM" or "L1"), ``layout`` ("interleaved" or "sharded"), ``tile_shape``,
+    ``dtype`` and, when sharded, ``nd_shard`` (``axes``, ``grid``, ``shard_shape_elems``, ``order``, ``orientation``,
+    ``core_ranges``); ``tilelang_tt.layout`` has constructors. Annotating again adds to or replaces what was said of a
+    buffer. The function given is not changed. InferTTLayout checks the values.
     """
     return _merged(func, attrs.USER_LAYOUT, {name: dict(entry) for name, entry in layout.items()})
 
 
 def annotate_tt_schedule(func: Func, schedule: Mapping[str, Any]) -> Func:
-    """``func`` (a PrimFunc) with ``tt.user_schedule``: ``partition_mode`` ("global", "local_shard" or "auto"), ``grid_tiles``,
-    ``shard_grid``, ``local_shape_tiles``, ``runtime_args``, ``num_cores``, ``core_ranges``, ``policy``, ``order``.
+    """``func`` (a PrimFunc) with ``tt.user_schedule``: ``partition_mode`` ("global", "local_shard" or "auto"),
+    ``grid_tiles``, ``shard_grid``, ``local_shape_tiles``, ``runtime_args``, ``num_cores``, ``core_ranges``, ``policy``,
+    ``order``.
 
-    Annotating again adds to or replaces what was said. The function given is not changed. LayoutAwareWorkPartitionTT checks
-    the values.
+    Annotating again adds to or replaces what was said. The function given is not changed. LayoutAwareWorkPartitionTT
+    checks the values.
     """
     return _merged(func, attrs.USER_SCHEDULE, dict(schedule))
 

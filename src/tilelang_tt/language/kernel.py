@@ -1,7 +1,7 @@
 """What a TileLang kernel does, read from its TIR: its launch grid, how it indexes each tensor, its reduction steps.
 
-The role of a tensor's dimension comes from the variables in its index, never from names: a dimension indexed by blockIdx.x
-runs along N, by blockIdx.y along M, by blockIdx.z along the batch B, by a reduction loop along K.
+The role of a tensor's dimension comes from the variables in its index, never from names: a dimension indexed by
+blockIdx.x runs along N, by blockIdx.y along M, by blockIdx.z along the batch B, by a reduction loop along K.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ BLOCK_ROLES = {"blockIdx.x": "N", "blockIdx.y": "M", "blockIdx.z": "B"}
 
 @dataclass(frozen=True)
 class LaunchGrid:
-    """``T.Kernel(gx, gy, gz)``: extents and variables by thread tag. Absent dimensions have extent 1 and no variable."""
+    """``T.Kernel(gx, gy, gz)``: extents and variables by thread tag.
+
+    Absent dimensions have extent 1 and no variable.
+    """
 
     extents: Mapping[str, int]
     variables: Mapping[str, tirx.Var]
@@ -48,8 +51,8 @@ class TensorAccess:
     """How the kernel uses one tensor parameter.
 
     Per dimension: ``roles`` ("M", "N", "K", "B", or "" where no block index or reduction loop moves along it) and
-    ``block_elems``, the elements that one work tile (or reduction step) covers: the stride of its index, or the region's
-    size where nothing moves along it.
+    ``block_elems``, the elements that one work tile (or reduction step) covers: the stride of its index, or the size of
+    the region where nothing moves along it.
     """
 
     buffer: tirx.Buffer
@@ -76,12 +79,16 @@ class TensorAccess:
 
 @dataclass(frozen=True)
 class KernelInfo:
-    """The whole of what the passes ask of a kernel. ``tensors`` are in parameter order."""
+    """The whole of what the passes ask of a kernel.
+
+    ``tensors`` are in parameter order.
+    """
 
     grid: LaunchGrid
     tensors: tuple[TensorAccess, ...]
     kt: int
     """Reduction steps: the product of the extents of the reduction loops around one another, 1 where there is none."""
+
     reduction_loops: tuple[tirx.For, ...]
     pipeline_depth: Mapping[str, int]
     """Tensor name -> ``num_stages`` of the pipelined loop that loads it (1 where it has none)."""
@@ -311,7 +318,7 @@ def _index_role(index: tirx.PrimExpr, extent: int, role_of: list[tuple[tirx.Var,
         return "", extent
     var, role = moving[0]
     linear = arith.detect_linear_equation(index, [var])
-    stride = arith.Analyzer().simplify(linear[0]) if len(linear) else None
+    stride: Any = arith.Analyzer().simplify(linear[0]) if len(linear) else None
     return (role, int(stride.value)) if isinstance(stride, tirx.IntImm) else ("", extent)
 
 

@@ -1,7 +1,7 @@
 """Where in the user's Python file a piece of TIR comes from.
 
-TileLang's TIR carries spans on functions and buffers, not on statements; a statement is found by looking for the call that
-made it (its operation's name, mentioning its buffers) in the source of its function.
+TileLang's TIR carries spans on functions and buffers, not on statements; a statement is found by looking for the call
+that made it (its operation's name, mentioning its buffers) in the source of its function.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def location_of(node: Any) -> SourceLocation | None:
 
 
 def statement_location(func: tirx.PrimFunc, operation: str, names: Collection[str]) -> SourceLocation | None:
-    """The line in ``func``'s source where ``operation`` (copy, gemm, reduce_max, ...) is applied to the buffers ``names``.
+    """The line in ``func``'s source where ``operation`` (copy, gemm, reduce_max, ...) is applied to the buffers
+    ``names``.
 
     Falls back to the function's own location.
     """
@@ -48,10 +49,9 @@ def store_location(func: tirx.PrimFunc, name: str) -> SourceLocation | None:
     if start is None:
         return None
     for node in _nodes(start.file, start.line):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
-        for target in targets:
-            if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id == name:
-                return SourceLocation(start.file, node.lineno)
+        is_store = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+        if is_store and isinstance(node.value, ast.Name) and node.value.id == name:
+            return SourceLocation(start.file, node.lineno)
     return start
 
 
@@ -65,7 +65,8 @@ def _callee(call: ast.Call) -> str:
 
 @lru_cache(maxsize=64)
 def _nodes(file: str, line: int) -> tuple[ast.AST, ...]:
-    """The nodes, by line, of the innermost function definition of ``file`` around ``line``; none where it cannot be read."""
+    """The nodes, by line, of the innermost function definition of ``file`` around ``line``; none where it cannot be
+    read."""
     try:
         tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tvm import tirx
 
@@ -71,7 +72,7 @@ def op_name(call: tirx.Call) -> str:
     return str(call.op.name).removeprefix(PREFIX)
 
 
-def is_tile_op(node: object) -> bool:
+def is_tile_op(node: Any) -> bool:
     """Whether ``node`` is a call of one of TileLang's tile operations."""
     return isinstance(node, tirx.Call) and str(getattr(node.op, "name", "")).startswith(PREFIX)
 

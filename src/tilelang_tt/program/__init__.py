@@ -1,4 +1,7 @@
-"""A compiled program: its data, its sources, saving, loading and calling it. Needs neither tilelang nor torch."""
+"""A compiled program: its data, its sources, saving, loading and calling it.
+
+Needs neither tilelang nor torch.
+"""
 
 from .program import Program
 from .spec import ProgramSpec

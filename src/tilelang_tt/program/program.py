@@ -43,10 +43,11 @@ class Program:
         return dict(self._sources)
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the program: ``program.json`` and ``kernels/*.cpp``. Returns the directory.
+        """Write the program: ``program.json`` and ``kernels/*.cpp``.
 
-        Raises:
-            ProgramError: ``program-malformed``, when ``directory`` holds something else.
+        Returns the directory.
+                Raises:
+                    ProgramError: ``program-malformed``, when ``directory`` holds something else.
         """
         return storage.save(self.spec, self._sources, directory)
 

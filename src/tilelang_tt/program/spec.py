@@ -1,7 +1,8 @@
 """What a compiled program is: plain, schema-versioned data that every executor reads.
 
 ``program.json`` in a saved program's directory is a :class:`ProgramSpec`; the kernels' C++ sources lie beside it in
-``kernels/``. Needs neither tilelang nor torch. All sizes are in bytes, all coordinates logical worker coordinates (x, y).
+``kernels/``. Needs neither tilelang nor torch. All sizes are in bytes, all coordinates logical worker coordinates (x,
+y).
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShardSpec(_Spec, frozen=True, forbid_unknown_fields=True):
-    """How a sharded tensor is cut. Shard (sy, sx) is number ``sy * grid[1] + sx`` and lies on ``cores[number]``.
+    """How a sharded tensor is cut.
 
-    The tensor is seen as a matrix: all dimensions but the last are folded into the rows. Inside a shard its 32x32 hardware
-    tiles lie row-major and contiguous.
+    Shard (sy, sx) is number ``sy * grid[1] + sx`` and lies on ``cores[number]``. The tensor is seen as a matrix: all
+    dimensions but the last are folded into the rows. Inside a shard its 32x32 hardware tiles lie row-major, contiguous.
     """
 
     grid: tuple[int, int]
     shard_tiles: tuple[int, int]
     """Rows and columns of one shard in hardware tiles; the last shards may hold fewer."""
+
     cores: tuple[tuple[int, int], ...]
 
 
@@ -42,13 +44,19 @@ class TensorSpec(_Spec, frozen=True, forbid_unknown_fields=True):
 
     name: str
     shape: tuple[int, ...]
-    """Logical shape in elements. A vector [n] is stored as the matrix [1, n]; the last two dimensions are padded to 32."""
+    """Logical shape in elements.
+
+    A vector [n] is stored as the matrix [1, n]; the last two dimensions are padded to 32.
+    """
+
     dtype: str
-    """numpy's name, or bfloat16."""
+    """The name that numpy has for it, or bfloat16."""
+
     data_format: DataFormat
     memory: Literal["DRAM", "L1"]
     direction: Literal["in", "out", "inout"]
     """Whether the kernels read it, write it, or both."""
+
     shard: ShardSpec | None = None
     """None: interleaved, hardware tile (page) i on bank i mod banks."""
 
@@ -61,6 +69,7 @@ class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     data_format: DataFormat
     page_size: int
     """Bytes of one page: one hardware tile."""
+
     num_pages: int
     tensor: str | None = None
     """The tensor whose L1 shard this buffer lies on, or None for a buffer of its own."""
@@ -74,15 +83,17 @@ class ComputeConfig(_Spec, frozen=True, forbid_unknown_fields=True):
     math_fidelity: Literal["LoFi", "HiFi2", "HiFi3", "HiFi4"] = "HiFi4"
     fp32_dest_acc: bool = True
     """DST holds float32 (4 tiles per half), not 16-bit (8 tiles per half)."""
+
     math_approx_mode: bool = False
 
 
 class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
-    """One kernel, run on every core of the program. Its source is ``kernels/<source>``.
+    """One kernel, run on every core of the program.
 
-    Compile-time arguments are, in order, those of a ``TensorAccessor`` for each of ``accessors`` (encoded by the executor),
-    and ``named_args`` by name. Per-core runtime arguments are the program's canonical ones (``ProgramSpec.core_args``), the
-    same for all three kernels; common runtime arguments are the addresses of all tensors, in parameter order.
+    Its source is ``kernels/<source>``. Compile-time arguments are, in order, those of a ``TensorAccessor`` for each
+    of ``accessors`` (encoded by the executor), and ``named_args`` by name. Per-core runtime arguments are the
+    program's canonical ones (``ProgramSpec.core_args``), the same for all three kernels; common runtime arguments
+    are the addresses of all tensors, in parameter order.
     """
 
     role: Role
@@ -119,6 +130,8 @@ class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     partition: PartitionSpec
     out_idx: tuple[int, ...] = ()
     """Parameters that a call allocates and returns instead of taking."""
+
     metalium_api: str = "ttnn-0.81"
     """The kernel API version the sources are written against."""
+
     schema_version: int = SCHEMA_VERSION

@@ -1,4 +1,7 @@
-"""The passes, one file each; ``pipeline.py`` lists them in order. Each is a TVM pass object."""
+"""The passes, one file each; ``pipeline.py`` lists them in order.
+
+Each is a TVM pass object.
+"""
 
 from .grid_to_persistent_tt import GridToPersistentTT
 from .infer_default_tt_schedule import InferDefaultTTSchedule

@@ -1,7 +1,7 @@
 """GridToPersistentTT: from a grid of blocks to one persistent loop per core.
 
-The loops over blockIdx become a loop over the core's own work tiles, and the block indices are recovered from the tile's
-number by the canonical runtime arguments, which end the function's parameters.
+The loops over blockIdx become a loop over the core's own work tiles, and the block indices are recovered from the
+tile's number by the canonical runtime arguments, which end the function's parameters.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ def InferTTLayout() -> tvm.transform.Pass:
         kernel = read_kernel(func)
         user = plain_attrs(func).get(attrs.USER_LAYOUT, {})
         _check_names(user, kernel, func)
-        layouts = {f"{attrs.BUFFER_PREFIX}{t.name}": _buffer_attr(kernel, t, user.get(t.name, {})) for t in kernel.tensors}
+        layouts = {
+            f"{attrs.BUFFER_PREFIX}{t.name}": _buffer_attr(kernel, t, user.get(t.name, {})) for t in kernel.tensors
+        }
         return with_attrs(func, layouts)
 
     return function_pass("InferTTLayout", rewrite)
@@ -72,6 +74,4 @@ def padded_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     A vector is one row of tiles: its only dimension is rounded up.
     """
     tiled = min(2, len(shape))
-    return tuple(
-        -(-size // TILE) * TILE if axis >= len(shape) - tiled else size for axis, size in enumerate(shape)
-    )
+    return tuple(-(-size // TILE) * TILE if axis >= len(shape) - tiled else size for axis, size in enumerate(shape))

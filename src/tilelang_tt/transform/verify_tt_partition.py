@@ -1,4 +1,5 @@
-"""VerifyTTPartition: the partition's invariants, checked on any annotated function before or after GridToPersistentTT."""
+"""VerifyTTPartition: the partition's invariants, checked on any annotated function before or after
+GridToPersistentTT."""
 
 from __future__ import annotations
 
@@ -86,12 +87,16 @@ def _verify_recovery(
     names: Mapping[str, str] = plain.get(attrs.BLOCK_VARS, {})
     extents = {
         tag: plain[key]
-        for tag, key in zip(("blockIdx.x", "blockIdx.y", "blockIdx.z"), (attrs.GRID_X, attrs.GRID_Y, attrs.GRID_Z), strict=True)
+        for tag, key in zip(
+            ("blockIdx.x", "blockIdx.y", "blockIdx.z"), (attrs.GRID_X, attrs.GRID_Y, attrs.GRID_Z), strict=True
+        )
         if key in plain
     }
     gy, gz, gx = (extents.get(f"blockIdx.{axis}", 1) for axis in "yzx")
     if (gy * gz, gx) != partition.grid_tiles:
-        raise _invalid("the launch grid is not the partition's", found=[gy * gz, gx], expected=list(partition.grid_tiles))
+        raise _invalid(
+            "the launch grid is not the partition's", found=[gy * gz, gx], expected=list(partition.grid_tiles)
+        )
     binds = {str(bind.var.name): bind for bind in _leading_binds(loop.body)}
     grid = LaunchGrid(extents, {tag: binds[name].var for tag, name in names.items() if name in binds})
     missing = [tag for tag, extent in extents.items() if extent > 1 and tag not in grid.variables]
