@@ -82,7 +82,12 @@ BAD = [
     ("tile_shape of bools", {"tile_shape": [True, True]}, Code.BAD_VALUE, ["tile_shape"]),
     ("tile_shape of floats", {"tile_shape": [32.0, 32]}, Code.BAD_VALUE, ["tile_shape"]),
     ("another tile_shape", {"tile_shape": [16, 32]}, Code.LAYOUT_UNSUPPORTED, ["[16, 32]", "[32, 32]"]),
-    ("another dtype", {"dtype": "float32"}, Code.LAYOUT_UNSUPPORTED, ["'float32'", "'bfloat16'"]),
+    (
+        "another dtype",
+        {"dtype": "float32"},
+        Code.LAYOUT_UNSUPPORTED,
+        ["'float32'", "'bfloat16'", "declare the kernel's tensor with dtype 'float32'"],
+    ),
     ("a block float", {"dtype": "bfloat8_b"}, Code.LAYOUT_UNSUPPORTED, ["'bfloat8_b'"]),
     ("no dtype", {"dtype": "bfloat61"}, Code.BAD_VALUE, ["did you mean 'bfloat16'?"]),
     ("halo", {"halo": [1, 1]}, Code.HALO_UNSUPPORTED, ["halo: [1, 1]"]),
@@ -285,6 +290,7 @@ class TestProjection:
         raw = sharded(axes=["B", "M", "N"], grid=[1, 4, 2], shard_shape_elems=[1, 64, 128])
         p = projected(raw, (1, 256, 256), ("B", "M", "N"), (1, 32, 32), (8, 8))
         assert (p.projected_grid, p.shard_work_tiles, p.matrix.grid) == ((4, 2), (2, 4), (4, 2))
+        assert p.plane_cores(N150) == p.storage_cores(N150) == tuple(rectangle(2, 4))
 
     def test_a_dimension_taken_whole_has_its_declared_meaning(self):
         p = projected(height_sharded((256, 96), 8), (256, 96), ("M", ""), (32, 96), (8, 1))

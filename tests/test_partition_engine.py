@@ -186,10 +186,10 @@ class TestLocalShard:
         assert run(schedule=schedule).core_runtime_args == ((0, 128, 0, 0), (0, 128, 1, 0))
 
     def test_rows_come_core_by_core_whatever_the_shards_order(self):
-        raw = height_sharded((512, 512), 3, align=(192, 32), core_ranges=[(3, 1, 3, 1), (0, 0, 0, 0), (2, 0, 2, 0)])
+        raw = height_sharded((512, 512), 3, align=(192, 32), core_ranges=[(3, 1, 3, 1), (2, 0, 2, 0), (0, 0, 0, 0)])
         result = run(output(raw))
         assert result.cores == ((0, 0), (2, 0), (3, 1))
-        assert [args[2] for args in result.core_runtime_args] == [1, 2, 0]
+        assert [args[2] for args in result.core_runtime_args] == [2, 1, 0]
 
     @given(devices(), sharded_buffers())
     def test_every_tile_is_on_the_core_of_its_shard(self, device, case):
@@ -258,7 +258,9 @@ class TestOverrides:
         shards = {"shard_grid": (2, 2), "local_shape_tiles": (8, 8)}
         on_grid = run(schedule=UserSchedule("local_shard", core_grid=(4, 1), **shards))
         assert on_grid.cores == tuple(rectangle(4, 1)), "2 x 2 shards do not fit 4 x 1 cores as they are"
-        assert run(schedule=UserSchedule("local_shard", core_grid=(4, 4), **shards)).owner(8, 0) == (0, 1)
+        for core_grid in ((2, 2), (3, 2), (2, 3), (4, 4)):
+            fits = run(schedule=UserSchedule("local_shard", core_grid=core_grid, **shards))
+            assert fits.cores == tuple(rectangle(2, 2)), core_grid
         on_ranges = run(schedule=UserSchedule("local_shard", core_ranges=((6, 6, 7, 7),), **shards))
         assert on_ranges.owner(8, 0) == (6, 7)
         with refused(Code.TOO_MANY_SHARDS, "4 shards", "at most 3"):

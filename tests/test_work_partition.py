@@ -285,6 +285,12 @@ class TestVerify:
         with refused(Code.PARTITION_INVALID, "tt.runtime_constants", "'Kt': 7"):
             made.verify(SMALL, kt=7)
 
+    def test_one_reduction_step_is_the_least(self):
+        partition(WorkGrid(3), 1, SMALL).verify(SMALL)
+        made = dataclasses.replace(partition(WorkGrid(3), 1, SMALL), runtime_constants={"Mt": 1, "Kt": 0, "Nt": 3})
+        with refused(Code.PARTITION_INVALID, "no sound Kt"):
+            made.verify(SMALL)
+
     def test_every_rejection_is_of_the_packages_family(self):
         with pytest.raises(TTError):
             dataclasses.replace(global_partition(), core_runtime_args=()).verify(SMALL)
