@@ -1,1 +1,24 @@
-"""Running compiled programs. Needs neither tilelang nor torch."""
+"""Running compiled programs. Needs neither tilelang nor torch; ttnn only where programs run on a device.
+
+``load(directory)`` gives a saved program back; called, it runs on the emulator, or on a Tenstorrent device where
+``TILELANG_TT_EXECUTOR=ttnn`` is set or its arguments are ttnn tensors. ``python -m tilelang_tt.runtime`` does the same
+from the command line.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..program import Program, storage
+from .report import RunReport
+
+__all__ = ["Program", "RunReport", "load"]
+
+
+def load(directory: str | os.PathLike[str]) -> Program:
+    """The program that ``Program.save`` wrote to ``directory``, validated; nothing of it is run.
+
+    Raises:
+        ProgramError: ``program-malformed``, when a file is missing, is not of the schema, or of another version of it.
+    """
+    return Program(*storage.read(directory))

@@ -1,0 +1,115 @@
+"""Calling a program: its arguments checked and bound, an executor chosen, outputs written in place or returned."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Code, ExecutionError, ProgramError, nearest
+from ..program.spec import ProgramSpec
+from .host_tensors import HostTensor, allocate, bind, is_torch
+
+if TYPE_CHECKING:
+    from ..program import Program
+    from .report import RunReport
+
+EXECUTOR_ENV = "TILELANG_TT_EXECUTOR"
+"""Environment variable: which executor runs programs called with tensors in host memory."""
+EXECUTORS = ("emulator", "ttnn")
+
+
+def call(program: Program, tensors: Sequence[Any], *, executor: str | None = None) -> tuple[Any, RunReport | None]:
+    """Run ``program`` once.
+
+    Args:
+        program: the program.
+        tensors: numpy arrays, torch tensors or ttnn tensors for all parameters in their order, without those that are
+            returned (``out_idx``). Outputs among them are written in place, all of them or, on failure, none.
+        executor: ``"emulator"`` or ``"ttnn"``; default ``"ttnn"`` for ttnn tensors, else what ``TILELANG_TT_EXECUTOR``
+            says, else the emulator.
+
+    Returns:
+        The result and the executor's report. The result is None, the one returned output, or a list of several: ttnn
+        tensors if an argument is one, torch tensors if an argument is one, else numpy arrays. The report is None on a
+        device, which counts nothing.
+
+    Raises:
+        ProgramError: ``argument-count``, ``argument-shape``, ``argument-dtype``, or ``bad-value`` for an output that
+            cannot be written.
+        ExecutionError: ``executor-unavailable``, or whatever stopped the run.
+    """
+    spec = program.spec
+    _check_count(spec, tensors)
+    chosen = _executor(executor, tensors)
+    if chosen == "ttnn":
+        from .ttnn_executor.call import call_on_device
+
+        return call_on_device(program, tensors), None
+    given = iter(tensors)
+    as_torch = any(is_torch(tensor) for tensor in tensors)
+    returned = {index: allocate(spec.tensors[index], torch=as_torch) for index in spec.out_idx}
+    bound = [
+        bind(tensor, returned[index] if index in returned else next(given)) for index, tensor in enumerate(spec.tensors)
+    ]
+    report = _emulate(program, bound)
+    return as_result([returned[index] for index in spec.out_idx]), report
+
+
+def as_result(returned: list[Any]) -> Any:
+    """What a call gives for the outputs that it returns: None, the only one, or all of them."""
+    return returned if len(returned) > 1 else returned[0] if returned else None
+
+
+def is_ttnn(tensor: Any) -> bool:
+    """Whether ``tensor`` is a ttnn tensor."""
+    ttnn = sys.modules.get("ttnn")
+    return ttnn is not None and hasattr(ttnn, "Tensor") and isinstance(tensor, ttnn.Tensor)
+
+
+def _emulate(program: Program, bound: Sequence[HostTensor]) -> RunReport:
+    from . import emulator
+
+    report = emulator.run(program.spec, program.sources, [tensor.array for tensor in bound])
+    for tensor in bound:
+        tensor.write_back()
+    return report
+
+
+def _executor(asked: str | None, tensors: Sequence[Any]) -> str:
+    source = "executor" if asked is not None else EXECUTOR_ENV
+    name = asked if asked is not None else os.environ.get(EXECUTOR_ENV) or None
+    if name is not None and name not in EXECUTORS:
+        raise ExecutionError(
+            Code.EXECUTOR_UNAVAILABLE,
+            "there is no such executor",
+            subject=source,
+            found=name,
+            expected=" or ".join(EXECUTORS),
+            hint=nearest(name, EXECUTORS),
+        )
+    if any(is_ttnn(tensor) for tensor in tensors):
+        if asked == "emulator":
+            raise ExecutionError(
+                Code.EXECUTOR_UNAVAILABLE,
+                "the emulator cannot run on ttnn tensors",
+                subject=source,
+                found="a ttnn tensor",
+                expected="numpy arrays or torch tensors",
+            )
+        return "ttnn"
+    return name or "emulator"
+
+
+def _check_count(spec: ProgramSpec, tensors: Sequence[Any]) -> None:
+    names = [tensor.name for index, tensor in enumerate(spec.tensors) if index not in spec.out_idx]
+    if len(tensors) != len(names):
+        returned = ", ".join(spec.tensors[index].name for index in spec.out_idx)
+        raise ProgramError(
+            Code.ARGUMENT_COUNT,
+            f"{spec.name} takes {len(names)} tensors",
+            subject=names[len(tensors)] if len(tensors) < len(names) else None,
+            found=f"{len(tensors)} tensors",
+            expected=f"{len(names)}: {', '.join(names)}" + (f" ({returned} is returned)" if returned else ""),
+        )
