@@ -86,7 +86,7 @@ BAD = [
         "another dtype",
         {"dtype": "float32"},
         Code.LAYOUT_UNSUPPORTED,
-        ["'float32'", "'bfloat16'", "declare the kernel's tensor with dtype 'float32'"],
+        ["'float32'", "'bfloat16'", "declare the kernel's tensor"],
     ),
     ("a block float", {"dtype": "bfloat8_b"}, Code.LAYOUT_UNSUPPORTED, ["'bfloat8_b'"]),
     ("no dtype", {"dtype": "bfloat61"}, Code.BAD_VALUE, ["did you mean 'bfloat16'?"]),
