@@ -305,8 +305,16 @@ class TestProjection:
             (sharded(), ("M", ""), (64, 256), (4, 1), Code.LAYOUT_UNSUPPORTED, "takes whole"),
             (sharded(), ("M", "N"), (128, 128), (2, 2), Code.SHARD_NOT_WORK_TILES, "whole number of work tiles"),
             (sharded(), ("M", "N"), (64, 128), (8, 2), Code.LAYOUT_UNSUPPORTED, "not those of the launch grid"),
+            (sharded(), ("M", "N"), (64, 128), (4, 4), Code.LAYOUT_UNSUPPORTED, "not those of the launch grid"),
         ],
-        ids=["cut along K", "cut along B", "cut where taken whole", "part of a work tile", "batched plane"],
+        ids=[
+            "cut along K",
+            "cut along B",
+            "cut where taken whole",
+            "part of a work tile",
+            "batched plane",
+            "plane wider than it",
+        ],
     )
     def test_shards_that_do_not_line_up_say_why(self, raw, roles, block, tiles, code, text):
         p = projected(raw, (256, 256), roles, block, tiles)

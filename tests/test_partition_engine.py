@@ -75,6 +75,11 @@ class TestMode:
         assert run(operand_a(4), operand_b(8)).driving_buffer == "B"
         assert run(operand_a(8), operand_b(8)).driving_buffer == "A"
 
+    def test_read_buffers_must_agree_too(self):
+        x = buffer("X", block_sharded((512, 512), (6, 3)), (512, 512), ("M", "N"))
+        with refused(Code.SHARD_GRID_MISMATCH, "driving buffer, X: 6 x 3", subject="B"):
+            run(operand_b(16), x)
+
     def test_a_read_one_that_does_not_line_up_leaves_it_global(self):
         a = buffer("A", block_sharded((512, 256), (8, 8), axes=("M", "K")), (512, 256), ("M", "K"))
         assert run(a, PlacedBuffer("C", True)).mode == "global"
@@ -370,6 +375,13 @@ class TestSeveralShardedBuffers:
         with refused(Code.SHARD_GRID_MISMATCH, "\n      ...") as caught:
             run(a, c, grid=grid)
         assert len(str(caught.value).splitlines()) < 30
+
+    def test_in_its_width_too(self):
+        grid, shape = WorkGrid(gx=64, gy=1), (32, 2048)
+        c = buffer("C", width_sharded(shape, 64), shape, ("M", "N"), written=True, grid=grid)
+        b = buffer("B", width_sharded(shape, 32), shape, ("M", "N"), grid=grid)
+        with refused(Code.SHARD_GRID_MISMATCH, "(0, 0) (1, 0) (2, 0) (3, 0) (4, 0) (5, 0) (6, 0) (7, 0) ...\n"):
+            run(b, c, grid=grid)
 
     @settings(max_examples=60)
     @given(sharded_buffers(), st.data())
