@@ -9,7 +9,7 @@ from tilelang import tvm
 from tvm import tirx
 
 from . import attrs
-from .codegen.build import build
+from .codegen.build import ShardPlacement, build
 from .devices import Device, load_device
 from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
@@ -81,17 +81,15 @@ def _outputs(func: tirx.PrimFunc, out_idx: int | Sequence[int] | None) -> tuple[
     return tuple(sorted(index % count for index in indices))
 
 
-def _shards(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> dict[str, ShardSpec]:
+def _shards(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> dict[str, ShardPlacement]:
     """How the L1-sharded tensors lie on the cores of ``device``."""
     kernel, plain = read_kernel(func), plain_attrs(lowered)
-    shards: dict[str, ShardSpec] = {}
+    shards: dict[str, ShardPlacement] = {}
     for tensor in kernel.tensors:
         layout = layout_of(plain, tensor)
         projection = projection_of(kernel, tensor, layout)
         if projection is not None and layout.memory == "L1":
-            shards[tensor.name] = ShardSpec(
-                grid=projection.matrix.grid,
-                shard_tiles=projection.matrix.shard_tiles,
-                cores=projection.storage_cores(device),
-            )
+            cores = projection.storage_cores(device)
+            spec = ShardSpec(projection.matrix.grid, projection.matrix.shard_tiles, cores)
+            shards[tensor.name] = ShardPlacement(spec, projection.row_axis, projection.column_axis)
     return shards

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
@@ -23,12 +24,18 @@ from .render import buffer_indices, render_kernel
 from .streams import Define, Line, Node, Stream, configurations, settle_configurations, without_unused
 from .tile_program import TILE, TensorInfo, TileProgram
 
-Placement = Mapping[str, ShardSpec]
-"""Tensor name -> how its shards lie in L1."""
+
+@dataclass(frozen=True)
+class ShardPlacement:
+    """How a tensor's shards lie in L1, and along which axes of the work plane ("M", "N") its rows and columns are cut."""
+
+    spec: ShardSpec
+    row_axis: str | None
+    column_axis: str | None
 
 
 def build(
-    func: tirx.PrimFunc, device: Device, shards: Placement, out_idx: Sequence[int]
+    func: tirx.PrimFunc, device: Device, shards: Mapping[str, ShardPlacement], out_idx: Sequence[int]
 ) -> tuple[ProgramSpec, dict[str, str]]:
     """The program of a function that went through the whole pipeline, and its sources by file name.
 
@@ -41,7 +48,7 @@ def build(
     program = extract(func)
     tensors = tuple(_tensor_spec(tensor, plain, shards) for tensor in program.tensors)
     staging = {t.name: Staging(t.data_format, plain[f"{attrs.CB_PREFIX}{t.name}"]["depth"]) for t in tensors}
-    ctx = lower(program, staging, _resident(tensors, partition))
+    ctx = lower(program, staging, _resident(shards, partition))
     check_l1(list(ctx.buffers), tensors, device)
     sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
     spec = ProgramSpec(
@@ -61,7 +68,7 @@ def build(
     return spec, sources
 
 
-def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Placement) -> TensorSpec:
+def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[str, ShardPlacement]) -> TensorSpec:
     layout = plain[f"{attrs.BUFFER_PREFIX}{tensor.name}"]
     if layout["layout"] == "sharded" and layout["memory"] == "DRAM":
         raise UnsupportedError(
@@ -78,20 +85,24 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Placement
         data_format=metalium.data_format(tensor.dtype),
         memory=layout["memory"],
         direction=tensor.direction,
-        shard=shards.get(tensor.name),
+        shard=shards[tensor.name].spec if tensor.name in shards else None,
     )
 
 
-def _resident(tensors: Sequence[TensorSpec], partition: WorkPartition) -> dict[str, Shard]:
+_SHARD_COORD = {"M": attrs.SHARD_COORD_Y, "N": attrs.SHARD_COORD_X}
+
+
+def _resident(shards: Mapping[str, ShardPlacement], partition: WorkPartition) -> dict[str, Shard]:
     """The tensors that every core uses in its own L1, with the origin of a core's shard."""
     resident: dict[str, Shard] = {}
-    for tensor in tensors:
-        if tensor.name in partition.resident_buffers and tensor.shard is not None:
-            rows, cols = tensor.shard.shard_tiles
-            grid_rows, grid_cols = tensor.shard.grid
-            row0 = f"{attrs.SHARD_COORD_Y} * {rows}" if grid_rows > 1 else "0"
-            col0 = f"{attrs.SHARD_COORD_X} * {cols}" if grid_cols > 1 else "0"
-            resident[tensor.name] = Shard(tensor.name, rows, cols, row0, col0)
+    for name in partition.resident_buffers:
+        placement = shards[name]
+        rows, cols = placement.spec.shard_tiles
+        row0, col0 = (
+            "0" if axis is None else f"{_SHARD_COORD[axis]} * {size}"
+            for axis, size in ((placement.row_axis, rows), (placement.column_axis, cols))
+        )
+        resident[name] = Shard(name, rows, cols, row0, col0)
     return resident
 
 
