@@ -188,6 +188,14 @@ class WorkPartition:
         return values
 
     @classmethod
+    def from_func(cls, func: Any) -> WorkPartition:
+        """The partition in the attributes of a TIR function; not verified. Raises as :meth:`from_attrs`."""
+        # Imported here: reading TIR needs TileLang, the partition itself does not.
+        from ..language.plain import plain_attrs
+
+        return cls.from_attrs(plain_attrs(func))
+
+    @classmethod
     def from_attrs(cls, attributes: Mapping[str, Any]) -> WorkPartition:
         """The partition in a function's attributes (plain values; others are ignored); not verified.
 
