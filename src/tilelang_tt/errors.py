@@ -60,11 +60,13 @@ class Code(str, Enum):
     ARGUMENT_COUNT = "argument-count"
     ARGUMENT_SHAPE = "argument-shape"
     ARGUMENT_DTYPE = "argument-dtype"
+    ARGUMENT_LAYOUT = "argument-layout"
     TOOLCHAIN = "toolchain"
     KERNEL_FAULT = "kernel-fault"
     DEADLOCK = "deadlock"
     TIMEOUT = "timeout"
     EXECUTOR_UNAVAILABLE = "executor-unavailable"
+    DEVICE_MISMATCH = "device-mismatch"
 
 
 @dataclass(frozen=True)

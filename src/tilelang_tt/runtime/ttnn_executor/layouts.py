@@ -1,0 +1,251 @@
+"""ttnn's memory configurations and this package's layouts: each in the words of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NoReturn
+
+from ...devices import Core, Device
+from ...errors import Code, LayoutError, TTError
+from ...layout import TILE, matrix_shards, parse_user_layout, place_shards
+from ...program.spec import ShardSpec, TensorSpec
+from .versions import ttnn_api
+
+
+def layout_of(tensor: Any, *, axes: Sequence[str] | None = None) -> dict[str, Any]:
+    """Where a ttnn tensor lives, as the dictionary that ``annotate_tt_layout`` and ``compile(layout=)`` take.
+
+    Args:
+        tensor: a tiled ttnn tensor, on a device in any memory configuration or on the host (which is DRAM interleaved).
+        axes: what each dimension means to the kernel, see :class:`~tilelang_tt.layout.NdShard`; default M and N for the
+            last two dimensions and B for those before. Only a sharded tensor's layout says it.
+
+    Raises:
+        LayoutError: ``layout-unsupported``, for a tensor that is not made of 32 x 32 tiles, and for shards that no
+            dictionary can express.
+    """
+    _check_tiled(tensor)
+    return layout_of_memory(tensor.memory_config(), tuple(tensor.shape), axes=axes)
+
+
+def layout_of_memory(memory: Any, shape: Sequence[int], *, axes: Sequence[str] | None = None) -> dict[str, Any]:
+    """The same for a ttnn MemoryConfig and a shape in elements."""
+    ttnn = ttnn_api().ttnn
+    kinds = {ttnn.BufferType.DRAM: "DRAM", ttnn.BufferType.L1: "L1"}
+    if memory.buffer_type not in kinds:
+        _unsupported("this kind of memory is not supported", memory.buffer_type.name, "DRAM or L1")
+    place = kinds[memory.buffer_type]
+    if not memory.is_sharded():
+        return {"memory": place, "layout": "interleaved"}
+    shape = tuple(shape)
+    sizes, cores, by_column = _shards(ttnn, memory, shape)
+    nd_shard: dict[str, Any] = {
+        "axes": list(axes) if axes is not None else _default_axes(len(shape)),
+        "grid": [-(-extent // size) for extent, size in zip(shape, sizes, strict=True)],
+        "shard_shape_elems": sizes,
+        "order": "row_major",
+        "orientation": "col_major" if by_column else "row_major",
+    }
+    if place == "L1":
+        nd_shard["core_ranges"] = cores
+    return {"memory": place, "layout": "sharded", "nd_shard": nd_shard}
+
+
+def shard_of(memory: Any, shape: Sequence[int], device: Device) -> ShardSpec | None:
+    """How a tensor of this memory configuration lies in L1; None for an interleaved one.
+
+    Raises:
+        TTError: for shards that the package cannot express, and for those in DRAM.
+    """
+    raw = layout_of_memory(memory, shape)
+    if raw["layout"] == "interleaved":
+        return None
+    if raw["memory"] == "DRAM":
+        _unsupported("shards in DRAM are not supported", str(memory), "DRAM interleaved, or L1")
+    shard = parse_user_layout("tensor", raw, shape, "bfloat16").nd_shard
+    if shard is None:
+        return None
+    matrix = matrix_shards(shard)
+    cores = place_shards(
+        matrix.grid,
+        device,
+        subject="tensor",
+        order=shard.order,
+        orientation=shard.orientation,
+        core_ranges=shard.core_ranges,
+    )
+    return ShardSpec(matrix.grid, matrix.shard_tiles, cores)
+
+
+def memory_config(spec: TensorSpec) -> Any:
+    """The ttnn MemoryConfig in which a program keeps a tensor.
+
+    Shards that ttnn's height, width or block sharding can express are given as such, all others as N-dimensional shards
+    dealt out to a list of cores.
+    """
+    ttnn = ttnn_api().ttnn
+    shard = spec.shard
+    if shard is None:
+        return ttnn.DRAM_MEMORY_CONFIG if spec.memory == "DRAM" else ttnn.L1_MEMORY_CONFIG
+    rows, columns = shard.grid
+    size = [TILE * shard.shard_tiles[0], TILE * shard.shard_tiles[1]]
+    layouts, orientations = ttnn.TensorMemoryLayout, ttnn.ShardOrientation
+
+    def legacy(layout: Any, cores: Any, orientation: Any = orientations.ROW_MAJOR) -> Any:
+        return ttnn.MemoryConfig(layout, ttnn.BufferType.L1, ttnn.ShardSpec(cores, size, orientation))
+
+    (x, y), tiles = shard.cores[0], _matrix_tiles(spec.shape)
+    by_row = tuple((x + column, y + row) for row in range(rows) for column in range(columns))
+    by_column = tuple((x + row, y + column) for row in range(rows) for column in range(columns))
+    if columns == 1 and shard.shard_tiles[1] == tiles[1]:
+        return legacy(layouts.HEIGHT_SHARDED, core_range_set(shard.cores))
+    if rows == 1 and shard.shard_tiles[0] == tiles[0]:
+        return legacy(layouts.WIDTH_SHARDED, core_range_set(shard.cores))
+    if shard.cores == by_row:
+        return legacy(layouts.BLOCK_SHARDED, _rectangle((x, y), columns, rows))
+    if shard.cores == by_column:
+        return legacy(layouts.BLOCK_SHARDED, _rectangle((x, y), rows, columns), orientations.COL_MAJOR)
+    return ttnn.MemoryConfig(ttnn.BufferType.L1, ttnn.NdShardSpec(ttnn.Shape(size), core_range_set(shard.cores)))
+
+
+def core_range_set(cores: Sequence[Core]) -> Any:
+    """``cores`` as a ttnn CoreRangeSet of the same order: runs along a row become one range."""
+    ttnn = ttnn_api().ttnn
+    runs: list[list[int]] = []
+    for x, y in cores:
+        if runs and runs[-1][1] == y and runs[-1][2] == x - 1:
+            runs[-1][2] = x
+        else:
+            runs.append([x, y, x])
+    return ttnn.CoreRangeSet(
+        [ttnn.CoreRange(ttnn.CoreCoord(x0, y), ttnn.CoreCoord(x1, y)) for x0, y, x1 in runs],
+    )
+
+
+def _rectangle(first: Core, width: int, height: int) -> Any:
+    ttnn = ttnn_api().ttnn
+    (x, y), coord = first, ttnn.CoreCoord
+    return ttnn.CoreRangeSet([ttnn.CoreRange(coord(x, y), coord(x + width - 1, y + height - 1))])
+
+
+def _check_tiled(tensor: Any) -> None:
+    ttnn = ttnn_api().ttnn
+    if tensor.layout != ttnn.TILE_LAYOUT or list(tensor.tile.tile_shape) != [TILE, TILE]:
+        tile = f" of tiles {list(tensor.tile.tile_shape)}" if tensor.layout == ttnn.TILE_LAYOUT else ""
+        _unsupported(
+            "the tensor is not made of 32 x 32 tiles",
+            f"{tensor.layout.name} layout{tile}",
+            "TILE layout of tiles [32, 32]",
+            "convert it with ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+        )
+
+
+def _default_axes(rank: int) -> list[str]:
+    return ["N"] if rank == 1 else ["B"] * (rank - 2) + ["M", "N"]
+
+
+def _padded(shape: tuple[int, ...]) -> list[int]:
+    """The shape as stored: a vector [n] as [1, n], the last two dimensions rounded up to whole tiles."""
+    sizes = [1] * (2 - len(shape)) + list(shape)
+    return [*sizes[:-2], *(-(-size // TILE) * TILE for size in sizes[-2:])]
+
+
+def _matrix_tiles(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a tensor seen as a matrix, in tiles."""
+    padded = _padded(shape)
+    return prod(padded[:-1]) // TILE, padded[-1] // TILE
+
+
+Ranges = list[list[int]]
+
+
+def _shards(ttnn: Any, memory: Any, shape: tuple[int, ...]) -> tuple[list[int], Ranges, bool]:
+    """Elements of a shard along every dimension, the cores to walk, and whether they are walked column by column."""
+    strategy = ttnn.ShardDistributionStrategy
+    if memory.shard_spec is not None:
+        spec = memory.shard_spec
+        size = _dimension_sizes(list(spec.shape), shape)
+        two_dimensional = memory.memory_layout == ttnn.TensorMemoryLayout.BLOCK_SHARDED
+    else:
+        spec = memory.nd_shard_spec
+        size = _nd_sizes(list(spec.shard_shape), shape)
+        two_dimensional = spec.shard_distribution_strategy == strategy.GRID_2D
+    by_column = spec.orientation == ttnn.ShardOrientation.COL_MAJOR
+    ranges = [[area.start.x, area.start.y, area.end.x, area.end.y] for area in spec.grid.ranges()]
+    if two_dimensional:
+        ranges = [_block_cores(ranges, size, shape, by_column)]
+    return size, ranges, by_column
+
+
+def _block_cores(ranges: Ranges, size: list[int], shape: tuple[int, ...], by_column: bool) -> list[int]:
+    """The part of a block sharding's rectangle that holds shards: shard (row, column) lies at that place in it."""
+    if len(ranges) != 1:
+        _unsupported("a block sharding is not on one rectangle of cores", ranges, "one rectangle")
+    parts = [-(-extent // step) for extent, step in zip(shape, size, strict=True)]
+    rows, columns = prod(parts[:-1]), parts[-1]
+    width, height = (rows, columns) if by_column else (columns, rows)
+    x, y = ranges[0][:2]
+    return [x, y, x + width - 1, y + height - 1]
+
+
+def _dimension_sizes(shard: list[int], shape: tuple[int, ...]) -> list[int]:
+    """A shard of the tensor seen as a matrix, [rows, columns], along each dimension of the tensor."""
+    padded = _padded(shape)
+    rows, sizes = shard[0], [shard[1]]
+    # From the inside out: whole dimensions as long as the shard has rows for them, then the one that is cut.
+    for dim in range(len(padded) - 2, -1, -1):
+        extent = padded[dim]
+        if prod(padded[:dim]) == 1:
+            size = rows
+        elif rows % extent == 0 or extent % rows == 0:
+            size = min(rows, extent)
+        else:
+            _no_blocks(shard, shape)
+        sizes.insert(0, size)
+        rows = -(-rows // size)
+    if len(shape) == 1 and sizes[0] != TILE:
+        _no_blocks(shard, shape)
+    return sizes[-len(shape) :]
+
+
+def _nd_sizes(shard: list[int], shape: tuple[int, ...]) -> list[int]:
+    if len(shard) == len(shape):
+        return shard
+    if len(shard) > len(shape):
+        _no_blocks(shard, shape)
+    # ttnn folds the dimensions for which the shard has no size into its first one.
+    return _dimension_sizes([prod(shard[:-1]), shard[-1]], shape)
+
+
+def _no_blocks(shard: list[int], shape: tuple[int, ...]) -> NoReturn:
+    _unsupported(
+        "the shards are no blocks of the tensor",
+        f"shards of {shard} elements of shape {list(shape)}",
+        "shards that cut one dimension but the last, all of them whole before and after it",
+    )
+
+
+def _unsupported(problem: str, found: object, expected: str, hint: str | None = None) -> NoReturn:
+    raise LayoutError(
+        Code.LAYOUT_UNSUPPORTED, problem, subject="ttnn tensor", found=found, expected=expected, hint=hint
+    )
+
+
+def describe(memory: str, shard: ShardSpec | None) -> str:
+    """A layout in one line, for errors."""
+    if shard is None:
+        return f"{memory} interleaved"
+    cores = ", ".join(str(core) for core in shard.cores[:4]) + (", ..." if len(shard.cores) > 4 else "")
+    rows, columns = shard.shard_tiles
+    return f"{memory} sharded {shard.grid[0]} x {shard.grid[1]}, {rows} x {columns} tiles each, on cores {cores}"
+
+
+def describe_memory(memory: Any, shape: Sequence[int], device: Device) -> tuple[str, ShardSpec | None, str]:
+    """Kind of memory, shards, and both in one line for errors; kind "unsupported" where shards cannot be expressed."""
+    kind = memory.buffer_type.name
+    try:
+        shard = shard_of(memory, shape, device)
+    except TTError as error:
+        return "unsupported", None, f"{memory} ({error.message})"
+    return kind, shard, describe(kind, shard)
