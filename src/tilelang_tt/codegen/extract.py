@@ -67,6 +67,7 @@ class _Extraction:
         self._bound_arguments()
         self.names.name(loop.loop_var)
         statements = self._statements(loop.body)
+        self._check_one_exponent()
         body = Loop(LOOP_VAR, attrs.TILE_COUNT, tuple(statements))
         return TileProgram(kernel_name(self.func), self._tensors(body), tuple(self.blocks.values()), body)
 
@@ -362,6 +363,17 @@ class _Extraction:
             raise error.at(location) from None
         rows = 1 if len(shape) == 1 else shape[0] // TILE
         self.blocks[name] = Block(name, rows, shape[-1] // TILE, str(buffer.dtype), is_vector=len(shape) == 1)
+
+    def _check_one_exponent(self) -> None:
+        """The engines take 16-bit floats of one exponent width at a time."""
+        dtypes = {str(buffer.dtype) for buffer in tensor_params(self.func)} | {b.dtype for b in self.blocks.values()}
+        if {"float16", "bfloat16"} <= dtypes:
+            raise self._unsupported(
+                "float16 and bfloat16 in one kernel are not supported",
+                subject="dtype",
+                found=", ".join(sorted(dtypes)),
+                hint="use one of them, and float32 beside it",
+            )
 
     def _check_tensor(self, buffer: tirx.Buffer) -> None:
         name, location = str(buffer.name), location_of(buffer)

@@ -7,7 +7,7 @@ that made it (its operation's name, mentioning its buffers) in the source of its
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,13 @@ def statement_location(func: tirx.PrimFunc, operation: str, names: Collection[st
     start = location_of(func)
     if start is None:
         return None
-    for call in _calls(start.file, start.line):
+    nodes = _nodes(start.file, start.line)
+    # TileLang's macros make buffers of their own, which the user never wrote.
+    written = set(names) & _names(nodes)
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
         spelled = _callee(call)
         matches = spelled.startswith(operation) or spelled in SPELLINGS.get(operation, ())
-        if matches and set(names) <= {node.id for node in ast.walk(call) if isinstance(node, ast.Name)}:
+        if matches and written <= _names(ast.walk(call)):
             return SourceLocation(start.file, call.lineno)
     return start
 
@@ -55,8 +58,8 @@ def store_location(func: tirx.PrimFunc, name: str) -> SourceLocation | None:
     return start
 
 
-def _calls(file: str, line: int) -> list[ast.Call]:
-    return [node for node in _nodes(file, line) if isinstance(node, ast.Call)]
+def _names(nodes: Iterable[ast.AST]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
 def _callee(call: ast.Call) -> str:

@@ -1,0 +1,209 @@
+"""What has no lowering is refused by name and line, before anything is generated."""
+
+import inspect
+
+import pytest
+import tilelang.language as T
+
+import tilelang_tt as tt
+from tilelang_tt.errors import CapacityError, Code, UnsupportedError
+
+DTYPE = "bfloat16"
+
+
+def line_of(marker):
+    """The line of this file that ends with the comment ``marker``."""
+    source = inspect.getsource(inspect.getmodule(line_of)).splitlines()
+    return next(number for number, text in enumerate(source, 1) if text.endswith(f"# {marker}"))
+
+
+def refuse(func, text, marker=None, **options):
+    with pytest.raises(UnsupportedError) as refused:
+        tt.compile(func, **options)
+    error = refused.value
+    assert error.code is Code.UNSUPPORTED
+    assert text in str(error)
+    assert error.location is not None
+    assert error.location.file == __file__
+    if marker is not None:
+        assert error.location.line == line_of(marker)
+
+
+def test_a_reduction():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64,), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            B_local = T.alloc_fragment((64,), DTYPE)
+            T.copy(A[0, 0], A_shared)
+            T.reduce_sum(A_shared, B_local, dim=1)  # reduce
+            T.copy(B_local, B)
+
+    refuse(kernel, "T.reduce", "reduce")
+
+
+def test_a_condition():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), DTYPE)
+            T.copy(A[bx * 32, 0], A_shared)
+            if bx > 0:
+                T.copy(A_shared, B[bx * 32, 0])
+
+    refuse(kernel, "if is not supported")
+
+
+def test_an_operation_in_a_parallel_body():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            B_shared = T.alloc_shared((64, 64), DTYPE)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                B_shared[i, j] = T.if_then_else(i > j, A_shared[i, j], 0)  # select
+            T.copy(B_shared, B[0, 0])
+
+    refuse(kernel, "if_then_else", "select")
+
+
+def test_a_transposed_element_access():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            B_shared = T.alloc_shared((64, 64), DTYPE)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                B_shared[i, j] = A_shared[j, i]  # transposed access
+            T.copy(B_shared, B[0, 0])
+
+    refuse(kernel, "A_shared is indexed in another order than the loop", "transposed access")
+
+
+def test_a_shape_that_is_no_multiple_of_the_block():
+    @T.prim_func
+    def kernel(A: T.Tensor((96, 64), DTYPE), B: T.Tensor((96, 64), DTYPE)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            T.copy(A[bx * 64, 0], A_shared)  # past the end
+            T.copy(A_shared, B[bx * 64, 0])
+
+    refuse(kernel, "may reach past the end of dimension 0", "past the end")
+
+
+def test_a_shape_that_is_no_multiple_of_a_hardware_tile():
+    @T.prim_func
+    def kernel(A: T.Tensor((48, 64), DTYPE), B: T.Tensor((48, 64), DTYPE)):  # signature
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), DTYPE)
+            T.copy(A[0:32, 0:64], A_shared)
+            T.copy(A_shared, B[0:32, 0:64])
+
+    refuse(kernel, "tensor A is not made of whole hardware tiles", "signature")
+
+
+def test_a_buffer_that_is_no_multiple_of_a_hardware_tile():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(4, threads=128) as bx:
+            A_shared = T.alloc_shared((16, 64), DTYPE)  # small buffer
+            T.copy(A[bx * 16, 0], A_shared)
+            T.copy(A_shared, B[bx * 16, 0])
+
+    refuse(kernel, "on-chip buffer A_shared", "small buffer")
+
+
+def test_thread_indices():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            tx = T.get_thread_binding(0)
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            T.copy(A[tx, 0], A_shared)
+            T.copy(A_shared, B[0, 0])
+
+    refuse(kernel, "thread ind")
+
+
+def test_a_dtype_that_no_engine_computes_with():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), "float8_e4m3"), B: T.Tensor((64, 64), "float8_e4m3")):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), "float8_e4m3")
+            T.copy(A[0, 0], A_shared)
+            T.copy(A_shared, B[0, 0])
+
+    with pytest.raises(UnsupportedError) as refused:
+        tt.compile(kernel)
+    assert "float8_e4m3" in str(refused.value)
+    assert "bfloat16, float16, float32" in str(refused.value)
+
+
+def test_an_accumulator_that_holds_nothing():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), C: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            C_local = T.alloc_fragment((64, 64), "float32")
+            T.copy(A[0, 0], A_shared)
+            T.gemm(A_shared, A_shared, C_local)  # accumulates
+            T.copy(C_local, C[0, 0])
+
+    refuse(kernel, "accumulates onto C_local, which holds nothing", "accumulates")
+
+
+def test_regions_of_different_size():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            T.copy(A[0:64, 0], A_shared)  # sizes
+            T.copy(A_shared, B[0, 0])
+
+    refuse(kernel, "the regions differ in size", "sizes")
+
+
+def test_mixed_16_bit_formats():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), "float16"), B: T.Tensor((64, 64), "bfloat16")):  # mixed
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), "float16")
+            T.copy(A[0, 0], A_shared)
+            T.copy(A_shared, B[0, 0])
+
+    refuse(kernel, "float16 and bfloat16", "mixed")
+
+
+def test_no_grid():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE)):
+        for i in T.serial(64):
+            A[i, 0] = A[i, 0] + T.bfloat16(1)
+
+    refuse(kernel, "launches no grid")
+
+
+def test_what_is_no_function():
+    with pytest.raises(UnsupportedError) as refused:
+        tt.compile(lambda: None)
+    assert "a PrimFunc" in str(refused.value)
+
+
+def test_a_program_larger_than_l1_is_refused_with_a_table():
+    import kernels
+
+    with pytest.raises(CapacityError) as refused:
+        tt.compile(kernels.gemm.get_tir(1024, 1024, 512, 512, 512, 256, stages=3))
+    error = refused.value
+    assert error.code is Code.L1_CAPACITY
+    lines = error.found.splitlines()
+    assert lines[0] == "3,670,016 bytes:"
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["1,048,576", "cb_C_local:"],
+        ["1,048,576", "cb_C_out:"],
+        ["786,432", "cb_A_shared:"],
+        ["786,432", "cb_B_shared:"],
+    ]
+    assert "1,499,136 bytes on wormhole_n150" in str(error)
