@@ -13,8 +13,8 @@ from ..errors import CapacityError, Code
 from ..program.spec import ProgramSpec, TensorSpec
 from .tiles import tile_bytes, tile_shape
 
-L1_RESERVED_BYTES = 106_496
-"""L1 below the first circular buffer."""
+L1_RESERVED_BYTES = {"wormhole": 105_824, "blackhole": 111_744}
+"""L1 below the first circular buffer, by architecture: where ttnn 0.81 puts it."""
 DRAM_RESERVED_BYTES = 1 << 20
 """DRAM of every bank below the first tensor."""
 
@@ -47,7 +47,8 @@ def place(spec: ProgramSpec) -> Placement:
     align = dram_alignment(spec.device.arch)
     top = spec.device.l1_bytes
     dram = DRAM_RESERVED_BYTES
-    used = [("reserved", L1_RESERVED_BYTES)]
+    reserved = L1_RESERVED_BYTES[spec.device.arch]
+    used = [("reserved for firmware and kernels", reserved)]
     tensors: list[int] = []
     for tensor in spec.tensors:
         size = _align(tensor_bytes_per_unit(tensor, spec.device.dram_banks), align)
@@ -58,7 +59,7 @@ def place(spec: ProgramSpec) -> Placement:
         else:
             tensors.append(dram)
             dram += size
-    address = _align(L1_RESERVED_BYTES, align)
+    address = _align(reserved, align)
     by_name = {tensor.name: tensors[i] for i, tensor in enumerate(spec.tensors)}
     buffers: list[int] = []
     for cb in spec.circular_buffers:

@@ -1,7 +1,7 @@
 // The calls from kernels (shared objects) into the emulator core (the executable that loads them).
 //
-// Every call carries the kernel's source file and line, so that each error can name the place. Both sides include this file;
-// it changes the cache key of both when it changes.
+// Every call carries the kernel's source file and line, so that each error can name the place. Both sides include this
+// file; it changes the cache key of both when it changes.
 #pragma once
 #include <cstdint>
 
@@ -51,7 +51,8 @@ void emu_tensor_open(std::uint32_t tensor, std::uint32_t address, std::uint32_t 
 std::uint32_t emu_tensor_page_size(std::uint32_t tensor, emu::Site site);
 std::uint64_t emu_tensor_noc_addr(std::uint32_t tensor, std::uint32_t page, std::uint32_t offset, emu::Site site);
 void emu_noc_read_page(
-    std::uint32_t tensor, std::uint32_t page, std::uint32_t l1, std::uint32_t offset, std::uint32_t noc, emu::Site site);
+    std::uint32_t tensor, std::uint32_t page, std::uint32_t l1, std::uint32_t offset, std::uint32_t noc, emu::Site site
+);
 void emu_noc_write_page(
     std::uint32_t tensor,
     std::uint32_t page,
@@ -59,7 +60,8 @@ void emu_noc_write_page(
     std::uint32_t size,  // 0: the whole page
     std::uint32_t offset,
     std::uint32_t noc,
-    emu::Site site);
+    emu::Site site
+);
 void emu_noc_read(std::uint64_t source, std::uint32_t l1, std::uint32_t size, std::uint32_t noc, emu::Site site);
 void emu_noc_write(std::uint32_t l1, std::uint64_t target, std::uint32_t size, std::uint32_t noc, emu::Site site);
 void emu_noc_read_barrier(std::uint32_t noc, emu::Site site);
@@ -85,15 +87,18 @@ void emu_matmul_init(
     std::uint32_t ct,
     std::uint32_t rt,
     std::uint32_t kt,
-    emu::Site site);
+    emu::Site site
+);
 void emu_copy_init(std::uint32_t cb, std::uint32_t transpose, emu::Site site);
 void emu_unary_bcast_init(emu::Bcast bcast, std::uint32_t cb, emu::Site site);
 void emu_transpose_init(std::uint32_t cb, emu::Site site);
 void emu_binary_init(
-    emu::Eltwise op, emu::Bcast bcast, std::uint32_t in0, std::uint32_t in1, bool accumulate, emu::Site site);
+    emu::Eltwise op, emu::Bcast bcast, std::uint32_t in0, std::uint32_t in1, bool accumulate, emu::Site site
+);
 void emu_reuse_init(emu::Eltwise op, emu::ReuseDest reuse, std::uint32_t cb, emu::Site site);
 void emu_reduce_init(
-    emu::Pool pool, emu::Reduce dim, std::uint32_t in, std::uint32_t scaler, std::uint32_t out, emu::Site site);
+    emu::Pool pool, emu::Reduce dim, std::uint32_t in, std::uint32_t scaler, std::uint32_t out, emu::Site site
+);
 void emu_reduce_uninit(emu::Site site);
 void emu_sfpu_init(const char* init, emu::Site site);
 
@@ -112,7 +117,8 @@ void emu_matmul(
     std::uint32_t ct,
     std::uint32_t rt,
     std::uint32_t kt,
-    emu::Site site);
+    emu::Site site
+);
 void emu_copy(std::uint32_t cb, std::uint32_t tile, std::uint32_t dst, emu::Site site);
 void emu_unary_bcast(emu::Bcast bcast, std::uint32_t cb, std::uint32_t tile, std::uint32_t dst, emu::Site site);
 void emu_transpose(std::uint32_t cb, std::uint32_t tile, std::uint32_t dst, emu::Site site);
@@ -125,9 +131,11 @@ void emu_binary(
     std::uint32_t tile1,
     std::uint32_t dst,
     std::uint32_t bcast_row,
-    emu::Site site);
+    emu::Site site
+);
 void emu_reuse(
-    emu::Eltwise op, emu::ReuseDest reuse, std::uint32_t cb, std::uint32_t tile, std::uint32_t dst, emu::Site site);
+    emu::Eltwise op, emu::ReuseDest reuse, std::uint32_t cb, std::uint32_t tile, std::uint32_t dst, emu::Site site
+);
 void emu_reduce(
     emu::Pool pool,
     emu::Reduce dim,
@@ -136,7 +144,8 @@ void emu_reduce(
     std::uint32_t tile,
     std::uint32_t scaler_tile,
     std::uint32_t dst,
-    emu::Site site);
+    emu::Site site
+);
 // `op` is a literal that names an entry of the emulator core's table. Operands are DST indices; unused ones are `out`.
 // p0 and p1 are the operation's 32-bit parameters.
 void emu_sfpu(
@@ -147,7 +156,8 @@ void emu_sfpu(
     std::uint32_t out,
     std::uint32_t p0,
     std::uint32_t p1,
-    emu::Site site);
+    emu::Site site
+);
 void emu_typecast(DataFormat from, DataFormat to, std::uint32_t dst, emu::Site site);
 void emu_pack(std::uint32_t dst, std::uint32_t cb, bool out_of_order, std::uint32_t index, emu::Site site);
 }

@@ -30,13 +30,15 @@ inline Region find_region(Core& core, std::uint32_t offset, std::uint32_t size) 
             if (size > buffer.bytes() - from) {
                 KERNEL_ERROR(
                     buffer.spec->index,
-                    "%u bytes at offset %u run past the end of the circular buffer (%u bytes); its pages do not wrap around"
-                    " inside one access",
+                    "%u bytes at offset %u run past the end of the circular buffer (%u bytes); its pages do not "
+                    "wrap around inside one access",
                     size,
                     from,
-                    buffer.bytes());
+                    buffer.bytes()
+                );
             }
-            Tensor* tensor = buffer.spec->tensor == no_index ? nullptr : core.program.tensors[buffer.spec->tensor].get();
+            Tensor* tensor =
+                buffer.spec->tensor == no_index ? nullptr : core.program.tensors[buffer.spec->tensor].get();
             return {&buffer, tensor, from};
         }
     }
@@ -45,26 +47,38 @@ inline Region find_region(Core& core, std::uint32_t offset, std::uint32_t size) 
             offset - tensor->address < shard_bytes(*tensor)) {
             const std::uint32_t from = offset - tensor->address;
             if (size > shard_bytes(*tensor) - from) {
-                KERNEL_ERROR(no_index, "%u bytes at offset %u run past the shard of '%s'", size, from, tensor->name.c_str());
+                KERNEL_ERROR(
+                    no_index, "%u bytes at offset %u run past the shard of '%s'", size, from, tensor->name.c_str()
+                );
             }
             return {nullptr, tensor.get(), from};
         }
     }
     KERNEL_ERROR(
-        no_index, "L1 address %u (%u bytes) is out of bounds: it lies in no circular buffer and no shard of this core", offset, size);
+        no_index,
+        "L1 address %u (%u bytes) is out of bounds: it lies in no circular buffer and no shard of this core",
+        offset,
+        size
+    );
 }
 
-inline bool in_window(const CircularBuffer& cb, std::uint32_t page, std::uint32_t pages, std::uint32_t offset, std::uint32_t size) {
+inline bool in_window(
+    const CircularBuffer& cb, std::uint32_t page, std::uint32_t pages, std::uint32_t offset, std::uint32_t size
+) {
     const std::uint32_t from = page * cb.page_bytes();
     return offset >= from && offset + size <= from + pages * cb.page_bytes();
 }
 
-// Whether this kernel may write [offset, offset + size) of its core's L1: pages that it has reserved, or a tensor's shard.
+// Whether this kernel may write [offset, offset + size) of its core's L1: pages that it has reserved, or a tensor's
+// shard.
 inline void check_l1_write(Core& core, std::uint32_t offset, std::uint32_t size) {
     const Region region = find_region(core, offset, size);
     if (region.tensor && !region.tensor->writable) {
         KERNEL_ERROR(
-            region.cb ? region.cb->spec->index : no_index, "a write to the input tensor '%s'", region.tensor->name.c_str());
+            region.cb ? region.cb->spec->index : no_index,
+            "a write to the input tensor '%s'",
+            region.tensor->name.c_str()
+        );
     }
     if (region.cb) {
         const CircularBuffer& cb = *region.cb;
@@ -72,7 +86,9 @@ inline void check_l1_write(Core& core, std::uint32_t offset, std::uint32_t size)
             KERNEL_ERROR(cb.spec->index, "a write without cb_reserve_back");
         }
         if (cb.producer >= 0 && cb.producer != static_cast<int>(core.current->role)) {
-            KERNEL_ERROR(cb.spec->index, "a write to pages that the %s reserved", role_name(static_cast<Role>(cb.producer)));
+            KERNEL_ERROR(
+                cb.spec->index, "a write to pages that the %s reserved", role_name(static_cast<Role>(cb.producer))
+            );
         }
         if (!in_window(cb, cb.write_page, cb.reserved, region.offset, size)) {
             KERNEL_ERROR(
@@ -81,13 +97,16 @@ inline void check_l1_write(Core& core, std::uint32_t offset, std::uint32_t size)
                 size,
                 region.offset,
                 cb.reserved,
-                cb.write_page);
+                cb.write_page
+            );
         }
     }
     if (core.l1->summary(offset, size).any & write_in_flight) {
         KERNEL_ERROR(
             region.cb ? region.cb->spec->index : no_index,
-            "L1 is overwritten while a NoC write still reads it: noc_async_writes_flushed or noc_async_write_barrier is missing");
+            "L1 is overwritten while a NoC write still reads it: noc_async_writes_flushed or noc_async_write_barrier "
+            "is missing"
+        );
     }
 }
 
@@ -120,7 +139,8 @@ inline void check_l1_read(Core& core, std::uint32_t offset, std::uint32_t size) 
                     size,
                     region.offset,
                     cb.waited,
-                    cb.read_page);
+                    cb.read_page
+                );
             }
         }
     }
@@ -130,7 +150,12 @@ inline void check_l1_read(Core& core, std::uint32_t offset, std::uint32_t size) 
 inline void check_pages(const CircularBuffer& cb, std::uint32_t pages, const char* call) {
     if (pages == 0 || pages > cb.spec->pages) {
         KERNEL_ERROR(
-            cb.spec->index, "%s of %u pages, but the circular buffer has %u: it would never return", call, pages, cb.spec->pages);
+            cb.spec->index,
+            "%s of %u pages, but the circular buffer has %u: it would never return",
+            call,
+            pages,
+            cb.spec->pages
+        );
     }
 }
 
@@ -142,7 +167,8 @@ inline void claim(Core& core, const CircularBuffer& cb, int& owner, const char* 
             "%s by the %s kernel, but the %s kernel calls it too; only one kernel may",
             call,
             role_name(core.current->role),
-            role_name(static_cast<Role>(owner)));
+            role_name(static_cast<Role>(owner))
+        );
     }
     owner = role;
 }
@@ -171,10 +197,12 @@ void emu_cb_push_back(std::uint32_t index, std::uint32_t pages, emu::Site site) 
     if (cb.write_page + pages > cb.spec->pages) {
         KERNEL_ERROR(
             index,
-            "cb_push_back of %u pages at page %u would wrap in the middle of a block: %u pages is no multiple of the blocks pushed",
+            "cb_push_back of %u pages at page %u would wrap in the middle of a block: %u pages is no multiple of the "
+            "blocks pushed",
             pages,
             cb.write_page,
-            cb.spec->pages);
+            cb.spec->pages
+        );
     }
     const std::uint32_t offset = cb.spec->address + cb.write_page * cb.page_bytes();
     for (const Transfer& read : core.current->reads) {
@@ -182,7 +210,8 @@ void emu_cb_push_back(std::uint32_t index, std::uint32_t pages, emu::Site site) 
             KERNEL_ERROR(
                 index,
                 "cb_push_back of a page whose NoC read (line %u) has not arrived: noc_async_read_barrier is missing",
-                read.site.line);
+                read.site.line
+            );
         }
     }
     if (core.current->kernel->raw_l1) {
@@ -213,10 +242,12 @@ void emu_cb_pop_front(std::uint32_t index, std::uint32_t pages, emu::Site site) 
     if (cb.read_page + pages > cb.spec->pages) {
         KERNEL_ERROR(
             index,
-            "cb_pop_front of %u pages at page %u would wrap in the middle of a block: %u pages is no multiple of the blocks popped",
+            "cb_pop_front of %u pages at page %u would wrap in the middle of a block: %u pages is no multiple of the "
+            "blocks popped",
             pages,
             cb.read_page,
-            cb.spec->pages);
+            cb.spec->pages
+        );
     }
     const std::uint32_t offset = cb.spec->address + cb.read_page * cb.page_bytes();
     for (const Transfer& write : core.current->writes) {
@@ -225,7 +256,8 @@ void emu_cb_pop_front(std::uint32_t index, std::uint32_t pages, emu::Site site) 
                 index,
                 "cb_pop_front of a page that a NoC write (line %u) still reads: noc_async_writes_flushed or"
                 " noc_async_write_barrier is missing",
-                write.site.line);
+                write.site.line
+            );
         }
     }
     if (cb.spec->tensor == no_index && pages > 0) {
@@ -255,7 +287,9 @@ DataFormat emu_cb_format(std::uint32_t index, emu::Site site) { return get_cb(en
 std::uint32_t emu_arg(std::uint32_t index, emu::Site site) {
     Core& core = enter(site);
     if (index >= core.spec.args.size()) {
-        KERNEL_ERROR(no_index, "get_arg_val(%u), but the kernel has %zu runtime arguments", index, core.spec.args.size());
+        KERNEL_ERROR(
+            no_index, "get_arg_val(%u), but the kernel has %zu runtime arguments", index, core.spec.args.size()
+        );
     }
     return core.spec.args[index];
 }
@@ -264,7 +298,11 @@ std::uint32_t emu_common_arg(std::uint32_t index, emu::Site site) {
     Core& core = enter(site);
     if (index >= core.program.common_args.size()) {
         KERNEL_ERROR(
-            no_index, "get_common_arg_val(%u), but the kernel has %zu common arguments", index, core.program.common_args.size());
+            no_index,
+            "get_common_arg_val(%u), but the kernel has %zu common arguments",
+            index,
+            core.program.common_args.size()
+        );
     }
     const bool in_l1 = index < core.program.tensors.size() && core.program.tensors[index]->in_l1;
     return core.program.common_args[index] + (in_l1 ? core.l1->base() : 0);

@@ -1,7 +1,7 @@
 // The compute kernel's side of a core: configuration of unpackers, math and packer, and the operations on tiles.
 //
-// The chip takes formats and modes from the last init and reconfig calls and computes garbage where they do not fit what it is
-// given. Here every operation checks them and names the call that is missing.
+// The chip takes formats and modes from the last init and reconfig calls and computes garbage where they do not fit
+// what it is given. Here every operation checks them and names the call that is missing.
 #pragma once
 #include "cb.h"
 #include "dst.h"
@@ -30,9 +30,18 @@ struct Init {  // the init call in force
 };
 
 struct Compute {
-    explicit Compute(const Program& program) : fp32_dest(program.fp32_dest), fidelity(program.fidelity), dst(program.fp32_dest) {}
+    explicit Compute(const Program& program)
+        : fp32_dest(program.fp32_dest),
+          fp16_dest(!program.fp32_dest && program.uses_fp16()),
+          cut(fp32_dest   ? Cut::tf32
+              : fp16_dest ? Cut::fp16
+                          : Cut::bf16),
+          fidelity(program.fidelity),
+          dst(program.fp32_dest) {}
 
     const bool fp32_dest;
+    const bool fp16_dest;  // a 16-bit DST holds Float16 in programs that use it, else bfloat16
+    const Cut cut;
     const Fidelity fidelity;
     bool started = false;
     Operand srca, srcb, out;
@@ -45,7 +54,8 @@ struct Compute {
     alignas(64) FloatTile left[8], right[8], scratch;
 };
 
-// How many of an 11-bit mantissa's bits each fidelity phase takes: SrcA its 5 high or 5 following ones, SrcB its 7 high or the rest.
+// How many of an 11-bit mantissa's bits each fidelity phase takes: SrcA its 5 high or 5 following ones, SrcB its 7 high
+// or the rest.
 constexpr std::uint32_t all_bits = 0xffffffff, srca_high = 0xfff80000, srca_all = 0xffffc000, srcb_high = 0xfffe0000;
 
 inline Compute& computing(Core& core, const char* call) {
@@ -59,16 +69,22 @@ inline Compute& computing(Core& core, const char* call) {
 inline Operand operand_of(const CircularBuffer& cb) { return {cb.spec->format, cb.spec->unpack_to_dest}; }
 
 inline std::string operand_text(const Operand& operand) {
-    return operand.format == DataFormat::Invalid ? "nothing" : std::string(format_name(operand.format)) + (operand.to_dest ? " straight to DST" : "");
+    return operand.format == DataFormat::Invalid
+               ? "nothing"
+               : std::string(format_name(operand.format)) + (operand.to_dest ? " straight to DST" : "");
 }
 
 inline void check_mode(const Compute& compute, Mode mode, const char* call, const char* wanted) {
     if (compute.init.mode != mode) {
-        KERNEL_ERROR(no_index, "%s without %s: in force is %s (line %u)", call, wanted, compute.init.call, compute.init.line);
+        KERNEL_ERROR(
+            no_index, "%s without %s: in force is %s (line %u)", call, wanted, compute.init.call, compute.init.line
+        );
     }
 }
 
-inline void check_source(const Operand& configured, const CircularBuffer& cb, const char* call, const char* source, const char* fix) {
+inline void check_source(
+    const Operand& configured, const CircularBuffer& cb, const char* call, const char* source, const char* fix
+) {
     if (configured != operand_of(cb)) {
         KERNEL_ERROR(
             cb.spec->index,
@@ -77,27 +93,38 @@ inline void check_source(const Operand& configured, const CircularBuffer& cb, co
             operand_text(operand_of(cb)).c_str(),
             source,
             operand_text(configured).c_str(),
-            fix);
+            fix
+        );
     }
 }
 
 // Operands of the matrix engine: floats of one exponent width that go through SrcA and SrcB.
-inline void check_matrix_formats(const CircularBuffer& cb0, const CircularBuffer& cb1, const char* call) {
+inline void check_matrix_formats(Cut cut, const CircularBuffer& cb0, const CircularBuffer& cb1, const char* call) {
     for (const CircularBuffer* cb : {&cb0, &cb1}) {
         if (is_integer(cb->spec->format)) {
-            KERNEL_ERROR(cb->spec->index, "%s of %s: the matrix engine takes floats", call, format_name(cb->spec->format));
+            KERNEL_ERROR(
+                cb->spec->index, "%s of %s: the matrix engine takes floats", call, format_name(cb->spec->format)
+            );
         }
         if (cb->spec->unpack_to_dest) {
-            KERNEL_ERROR(cb->spec->index, "%s of a circular buffer that unpacks straight to DST: only copy_tile can read it", call);
+            KERNEL_ERROR(
+                cb->spec->index,
+                "%s of a circular buffer that unpacks straight to DST: only copy_tile can read it",
+                call
+            );
         }
     }
-    if ((cb0.spec->format == DataFormat::Float16) != (cb1.spec->format == DataFormat::Float16)) {
+    // With a 16-bit DST float32 is cut to the other operand's format on the way.
+    const bool one_width =
+        cut != Cut::tf32 && (cb0.spec->format == DataFormat::Float32 || cb1.spec->format == DataFormat::Float32);
+    if (!one_width && (cb0.spec->format == DataFormat::Float16) != (cb1.spec->format == DataFormat::Float16)) {
         KERNEL_ERROR(
             cb1.spec->index,
             "%s of %s and %s: the matrix engine cannot mix Float16 with formats of 8-bit exponents",
             call,
             format_name(cb0.spec->format),
-            format_name(cb1.spec->format));
+            format_name(cb1.spec->format)
+        );
     }
 }
 
@@ -105,11 +132,21 @@ inline void check_matrix_formats(const CircularBuffer& cb0, const CircularBuffer
 inline const std::uint8_t* front_tile(Core& core, CircularBuffer& cb, std::uint32_t index, const char* call) {
     if (cb.consumer != static_cast<int>(Role::compute) || index >= cb.waited) {
         KERNEL_ERROR(
-            cb.spec->index, "%s reads tile %u, but %s", call, index,
-            cb.waited == 0 ? "cb_wait_front is missing" : format_text("cb_wait_front waited for %u pages only", cb.waited).c_str());
+            cb.spec->index,
+            "%s reads tile %u, but %s",
+            call,
+            index,
+            cb.waited == 0 ? "cb_wait_front is missing"
+                           : format_text("cb_wait_front waited for %u pages only", cb.waited).c_str()
+        );
     }
     if (cb.read_page + index >= cb.spec->pages) {
-        KERNEL_ERROR(cb.spec->index, "%s reads tile %u, past the end of the circular buffer; tiles do not wrap around", call, index);
+        KERNEL_ERROR(
+            cb.spec->index,
+            "%s reads tile %u, past the end of the circular buffer; tiles do not wrap around",
+            call,
+            index
+        );
     }
     const std::uint32_t offset = cb.spec->address + (cb.read_page + index) * cb.page_bytes();
     check_l1_content(core, offset, cb.page_bytes(), cb.spec->index);
@@ -120,10 +157,9 @@ inline void round_dst(const Compute& compute, float* values) {
     if (compute.fp32_dest) {
         return;
     }
-    const bool half = compute.srca.format == DataFormat::Float16;
-    for (std::uint32_t i = 0; i < tile_elements; i += 16) {
+    for (std::uint32_t i = 0; i < tile_elements; i += chunk) {
         const Words x = load<Words>(values + i);
-        store(values + i, half ? round_fp16(x) : round_bf16(x));
+        store(values + i, compute.fp16_dest ? round_fp16(x) : round_bf16(x));
     }
 }
 
@@ -136,12 +172,19 @@ inline void begin_accumulation(DstTile& tile) {
 
 // One fidelity phase's parts of the operands.
 inline void phase_parts(const float* a, const float* b, std::uint32_t phase, float* a_part, float* b_part) {
-    for (std::uint32_t i = 0; i < tile_elements; i += 16) {
-        using Floats = float __attribute__((vector_size(64)));
+    for (std::uint32_t i = 0; i < tile_elements; i += chunk) {
         const Words a_all = load<Words>(a + i) & srca_all, b_all = load<Words>(b + i);
         const Words a_high = a_all & srca_high, b_high = b_all & srcb_high;
-        store(a_part + i, phase & 1 ? reinterpret_cast<Floats>(a_all) - reinterpret_cast<Floats>(a_high) : reinterpret_cast<Floats>(a_high));
-        store(b_part + i, phase & 2 ? reinterpret_cast<Floats>(b_all) - reinterpret_cast<Floats>(b_high) : reinterpret_cast<Floats>(b_high));
+        store(
+            a_part + i,
+            phase & 1 ? reinterpret_cast<Floats>(a_all) - reinterpret_cast<Floats>(a_high)
+                      : reinterpret_cast<Floats>(a_high)
+        );
+        store(
+            b_part + i,
+            phase & 2 ? reinterpret_cast<Floats>(b_all) - reinterpret_cast<Floats>(b_high)
+                      : reinterpret_cast<Floats>(b_high)
+        );
     }
 }
 constexpr std::uint32_t phase_count(Fidelity fidelity) { return static_cast<std::uint32_t>(fidelity) + 1; }
@@ -151,7 +194,8 @@ constexpr std::uint32_t srca_mask(Fidelity fidelity) { return fidelity == Fideli
 constexpr std::uint32_t srcb_mask(Fidelity fidelity) {
     return fidelity == Fidelity::LoFi || fidelity == Fidelity::HiFi2 ? srcb_high : all_bits;
 }
-// HiFi3 lacks the product of the low parts, so it is not one product of masked operands; a 16-bit DST rounds every phase.
+// HiFi3 lacks the product of the low parts, so it is not one product of masked operands; a 16-bit DST rounds every
+// phase.
 inline bool in_phases(const Compute& compute) { return !compute.fp32_dest || compute.fidelity == Fidelity::HiFi3; }
 
 // A + B as the matrix engine adds: the smaller operand is rounded half up to the last of the larger one's 11 bits.
@@ -173,7 +217,9 @@ inline float engine_add(float a, float b) {
 }
 
 // op(SrcA, SrcB) into a tile of DST; products always add to DST, sums only in accumulating mode.
-inline void engine_binary(Compute& compute, emu::Eltwise op, const float* a, const float* b, bool accumulate, DstTile& tile) {
+inline void engine_binary(
+    Compute& compute, emu::Eltwise op, const float* a, const float* b, bool accumulate, DstTile& tile
+) {
     if (op == emu::Eltwise::mul) {
         begin_accumulation(tile);
         for (std::uint32_t phase = 0; phase < phase_count(compute.fidelity); ++phase) {
@@ -267,7 +313,14 @@ void emu_pack_l1_acc(std::uint32_t enable, emu::Site site) {
 }
 
 void emu_matmul_init(
-    std::uint32_t in0, std::uint32_t in1, std::uint32_t transpose, std::uint32_t ct, std::uint32_t rt, std::uint32_t kt, emu::Site site) {
+    std::uint32_t in0,
+    std::uint32_t in1,
+    std::uint32_t transpose,
+    std::uint32_t ct,
+    std::uint32_t rt,
+    std::uint32_t kt,
+    emu::Site site
+) {
     Core& core = enter(site);
     Init init;
     init.mode = Mode::matmul;
@@ -313,25 +366,30 @@ inline const char* binary_init_name(emu::Eltwise op, emu::Bcast bcast) {
     static const char* const names[3][4] = {
         {"add_init", "add_bcast_cols_init", "add_bcast_rows_init", "add_bcast_scalar_init"},
         {"sub_init", "sub_bcast_cols_init", "sub_bcast_rows_init", "sub_bcast_scalar_init"},
-        {"mul_init", "mul_bcast_cols_init", "mul_bcast_rows_init", "mul_bcast_scalar_init"}};
+        {"mul_init", "mul_bcast_cols_init", "mul_bcast_rows_init", "mul_bcast_scalar_init"}
+    };
     return names[static_cast<int>(op)][static_cast<int>(bcast)];
 }
 inline const char* binary_tiles_name(emu::Eltwise op, emu::Bcast bcast) {
     static const char* const names[3][4] = {
         {"add_tiles", "add_tiles_bcast_cols", "add_tiles_bcast_rows", "add_tiles_bcast_scalar"},
         {"sub_tiles", "sub_tiles_bcast_cols", "sub_tiles_bcast_rows", "sub_tiles_bcast_scalar"},
-        {"mul_tiles", "mul_tiles_bcast_cols", "mul_tiles_bcast_rows", "mul_tiles_bcast_scalar"}};
+        {"mul_tiles", "mul_tiles_bcast_cols", "mul_tiles_bcast_rows", "mul_tiles_bcast_scalar"}
+    };
     return names[static_cast<int>(op)][static_cast<int>(bcast)];
 }
 inline const char* reuse_name(emu::Eltwise op, bool init) {
     static const char* const names[3][2] = {
         {"add_reuse_dest_tiles", "add_reuse_dest_init"},
         {"sub_reuse_dest_tiles", "sub_reuse_dest_init"},
-        {"mul_reuse_dest_tiles", "mul_reuse_dest_init"}};
+        {"mul_reuse_dest_tiles", "mul_reuse_dest_init"}
+    };
     return names[static_cast<int>(op)][init];
 }
 
-void emu_binary_init(emu::Eltwise op, emu::Bcast bcast, std::uint32_t in0, std::uint32_t in1, bool accumulate, emu::Site site) {
+void emu_binary_init(
+    emu::Eltwise op, emu::Bcast bcast, std::uint32_t in0, std::uint32_t in1, bool accumulate, emu::Site site
+) {
     Core& core = enter(site);
     get_cb(core, in0);
     get_cb(core, in1);
@@ -368,7 +426,8 @@ void emu_matmul(
     std::uint32_t ct,
     std::uint32_t rt,
     std::uint32_t kt,
-    emu::Site site) {
+    emu::Site site
+) {
     Core& core = enter(site);
     const bool block = transpose != ~0u;
     const char* const call = block ? "matmul_block" : "matmul_tiles";
@@ -379,10 +438,21 @@ void emu_matmul(
     if (init.ct != ct || init.rt != rt || init.kt != kt || (block && init.transpose != transpose)) {
         KERNEL_ERROR(
             no_index,
-            "%s with ct %u, rt %u, kt %u, transpose %u, but the init in force (line %u) has ct %u, rt %u, kt %u, transpose %u",
-            call, ct, rt, kt, block ? transpose : 0, init.line, init.ct, init.rt, init.kt, init.transpose);
+            "%s with ct %u, rt %u, kt %u, transpose %u, but the init in force (line %u) has ct %u, rt %u, kt %u, "
+            "transpose %u",
+            call,
+            ct,
+            rt,
+            kt,
+            block ? transpose : 0,
+            init.line,
+            init.ct,
+            init.rt,
+            init.kt,
+            init.transpose
+        );
     }
-    check_matrix_formats(cb0, cb1, call);
+    check_matrix_formats(compute.cut, cb0, cb1, call);
     // The product takes its first operand through SrcB.
     check_source(compute.srcb, cb0, call, "SrcB", "reconfig_data_format<SrcOrder::Reverse>(in0, in1)");
     check_source(compute.srca, cb1, call, "SrcA", "reconfig_data_format<SrcOrder::Reverse>(in0, in1)");
@@ -393,15 +463,15 @@ void emu_matmul(
     const std::uint32_t mask1 = phases ? all_bits : srca_mask(compute.fidelity);
     for (std::uint32_t r = 0; r < rt; ++r) {
         const std::uint8_t* tile = front_tile(core, cb0, tile0 + r * kt, call);
-        unpack_tile(tile, cb0.spec->format, compute.fp32_dest, mask0, compute.left[r]);
+        unpack_tile(tile, cb0.spec->format, compute.cut, mask0, compute.left[r]);
     }
     for (std::uint32_t c = 0; c < ct; ++c) {
         const std::uint8_t* tile = front_tile(core, cb1, tile1 + c, call);
         if (init.transpose) {
-            unpack_tile(tile, cb1.spec->format, compute.fp32_dest, mask1, compute.scratch);
+            unpack_tile(tile, cb1.spec->format, compute.cut, mask1, compute.scratch);
             transpose_floats(compute.scratch, compute.right[c]);
         } else {
-            unpack_tile(tile, cb1.spec->format, compute.fp32_dest, mask1, compute.right[c]);
+            unpack_tile(tile, cb1.spec->format, compute.cut, mask1, compute.right[c]);
         }
     }
     for (std::uint32_t r = 0; r < rt; ++r) {
@@ -435,14 +505,16 @@ void emu_copy(std::uint32_t index, std::uint32_t tile, std::uint32_t dst, emu::S
     DstTile& out = compute.dst.math(dst, "copy_tile");
     const bool whole = is_integer(cb.spec->format) || cb.spec->unpack_to_dest;
     if (whole && !compute.fp32_dest) {
-        KERNEL_ERROR(index, "copy_tile of %s needs a float32 DST (fp32_dest_acc)", operand_text(operand_of(cb)).c_str());
+        KERNEL_ERROR(
+            index, "copy_tile of %s needs a float32 DST (fp32_dest_acc)", operand_text(operand_of(cb)).c_str()
+        );
     }
     const std::uint8_t* source = front_tile(core, cb, tile, "copy_tile");
     float* values = compute.init.transpose ? compute.scratch : out.values;
     if (whole) {
         unpack_words(source, values);
     } else {
-        unpack_tile(source, cb.spec->format, compute.fp32_dest, all_bits, values);
+        unpack_tile(source, cb.spec->format, compute.cut, all_bits, values);
     }
     if (compute.init.transpose) {
         transpose_floats(values, out.values);
@@ -457,14 +529,18 @@ void emu_unary_bcast(emu::Bcast bcast, std::uint32_t index, std::uint32_t tile, 
     CircularBuffer& cb = get_cb(core, index);
     check_mode(compute, Mode::unary_bcast, "unary_bcast", "unary_bcast_init");
     if (compute.init.bcast != bcast) {
-        KERNEL_ERROR(index, "unary_bcast of another broadcast type than unary_bcast_init's (line %u)", compute.init.line);
+        KERNEL_ERROR(
+            index, "unary_bcast of another broadcast type than unary_bcast_init's (line %u)", compute.init.line
+        );
     }
     check_source(compute.srca, cb, "unary_bcast", "SrcA", "reconfig_data_format_srca(cb)");
     if (compute.fp32_dest && element_bytes(cb.spec->format) == 2) {
-        KERNEL_ERROR(index, "unary_bcast of a 16-bit circular buffer with a float32 DST writes wrong numbers on the chip");
+        KERNEL_ERROR(
+            index, "unary_bcast of a 16-bit circular buffer with a float32 DST writes wrong numbers on the chip"
+        );
     }
     DstTile& out = compute.dst.math(dst, "unary_bcast");
-    unpack_tile(front_tile(core, cb, tile, "unary_bcast"), cb.spec->format, compute.fp32_dest, all_bits, out.values);
+    unpack_tile(front_tile(core, cb, tile, "unary_bcast"), cb.spec->format, compute.cut, all_bits, out.values);
     broadcast(bcast, 0, out.values);
     out.holds = DstTile::Holds::floats;
     ++core.counts.unpacks;
@@ -481,7 +557,7 @@ void emu_transpose(std::uint32_t index, std::uint32_t tile, std::uint32_t dst, e
     if (is_integer(cb.spec->format) || cb.spec->unpack_to_dest) {
         unpack_words(source, compute.scratch);
     } else {
-        unpack_tile(source, cb.spec->format, compute.fp32_dest, all_bits, compute.scratch);
+        unpack_tile(source, cb.spec->format, compute.cut, all_bits, compute.scratch);
     }
     transpose_floats(compute.scratch, out.values);
     out.holds = is_integer(cb.spec->format) ? DstTile::Holds::integers : DstTile::Holds::floats;
@@ -497,24 +573,41 @@ void emu_binary(
     std::uint32_t tile1,
     std::uint32_t dst,
     std::uint32_t bcast_row,
-    emu::Site site) {
+    emu::Site site
+) {
     Core& core = enter(site);
     const char* const call = binary_tiles_name(op, bcast);
     Compute& compute = computing(core, call);
     CircularBuffer &cb0 = get_cb(core, in0), &cb1 = get_cb(core, in1);
     if (compute.init.mode != Mode::binary || compute.init.op != op || compute.init.bcast != bcast) {
         KERNEL_ERROR(
-            no_index, "%s without %s: in force is %s (line %u)", call, binary_init_name(op, bcast), compute.init.call, compute.init.line);
+            no_index,
+            "%s without %s: in force is %s (line %u)",
+            call,
+            binary_init_name(op, bcast),
+            compute.init.call,
+            compute.init.line
+        );
     }
-    check_matrix_formats(cb0, cb1, call);
+    check_matrix_formats(compute.cut, cb0, cb1, call);
     check_source(compute.srca, cb0, call, "SrcA", "reconfig_data_format(in0, in1)");
     check_source(compute.srcb, cb1, call, "SrcB", "reconfig_data_format(in0, in1)");
     DstTile& out = compute.dst.math(dst, call);
     const bool whole = op != emu::Eltwise::mul || in_phases(compute);
     unpack_tile(
-        front_tile(core, cb0, tile0, call), cb0.spec->format, compute.fp32_dest, whole ? all_bits : srca_mask(compute.fidelity), compute.left[0]);
+        front_tile(core, cb0, tile0, call),
+        cb0.spec->format,
+        compute.cut,
+        whole ? all_bits : srca_mask(compute.fidelity),
+        compute.left[0]
+    );
     unpack_tile(
-        front_tile(core, cb1, tile1, call), cb1.spec->format, compute.fp32_dest, whole ? all_bits : srcb_mask(compute.fidelity), compute.right[0]);
+        front_tile(core, cb1, tile1, call),
+        cb1.spec->format,
+        compute.cut,
+        whole ? all_bits : srcb_mask(compute.fidelity),
+        compute.right[0]
+    );
     if (bcast_row >= tile_rows) {
         KERNEL_ERROR(in1, "%s of row %u of a tile", call, bcast_row);
     }
@@ -524,24 +617,37 @@ void emu_binary(
     core.counts.unpacks += 2;
 }
 
-void emu_reuse(emu::Eltwise op, emu::ReuseDest reuse, std::uint32_t index, std::uint32_t tile, std::uint32_t dst, emu::Site site) {
+void emu_reuse(
+    emu::Eltwise op, emu::ReuseDest reuse, std::uint32_t index, std::uint32_t tile, std::uint32_t dst, emu::Site site
+) {
     Core& core = enter(site);
     const char* const call = reuse_name(op, false);
     Compute& compute = computing(core, call);
     CircularBuffer& cb = get_cb(core, index);
     if (compute.init.mode != Mode::reuse || compute.init.op != op || compute.init.reuse != reuse) {
-        KERNEL_ERROR(no_index, "%s without %s: in force is %s (line %u)", call, reuse_name(op, true), compute.init.call, compute.init.line);
+        KERNEL_ERROR(
+            no_index,
+            "%s without %s: in force is %s (line %u)",
+            call,
+            reuse_name(op, true),
+            compute.init.call,
+            compute.init.line
+        );
     }
-    check_matrix_formats(cb, cb, call);
+    check_matrix_formats(compute.cut, cb, cb, call);
     const bool dst_is_a = reuse == emu::ReuseDest::srca;
     check_source(
-        dst_is_a ? compute.srcb : compute.srca, cb, call, dst_is_a ? "SrcB" : "SrcA",
-        dst_is_a ? "reconfig_data_format_srcb(cb)" : "reconfig_data_format_srca(cb)");
+        dst_is_a ? compute.srcb : compute.srca,
+        cb,
+        call,
+        dst_is_a ? "SrcB" : "SrcA",
+        dst_is_a ? "reconfig_data_format_srcb(cb)" : "reconfig_data_format_srca(cb)"
+    );
     DstTile& out = compute.dst.operand(dst, call);
-    unpack_tile(front_tile(core, cb, tile, call), cb.spec->format, compute.fp32_dest, all_bits, compute.right[0]);
+    unpack_tile(front_tile(core, cb, tile, call), cb.spec->format, compute.cut, all_bits, compute.right[0]);
     // DST goes through the other source register, in that register's precision: cut, not rounded.
     const std::uint32_t kept = compute.srca.format == DataFormat::Float16_b ? 0xffff0000u : 0xffffe000u;
-    for (std::uint32_t i = 0; i < tile_elements; i += 16) {
+    for (std::uint32_t i = 0; i < tile_elements; i += chunk) {
         store(compute.left[0] + i, flush_denormals(load<Words>(out.values + i)) & kept);
     }
     out.holds = DstTile::Holds::nothing;
@@ -550,7 +656,7 @@ void emu_reuse(emu::Eltwise op, emu::ReuseDest reuse, std::uint32_t index, std::
         std::swap(a, b);
     }
     if (op == emu::Eltwise::mul && !in_phases(compute)) {
-        for (std::uint32_t i = 0; i < tile_elements; i += 16) {
+        for (std::uint32_t i = 0; i < tile_elements; i += chunk) {
             store(a + i, load<Words>(a + i) & srca_mask(compute.fidelity));
             store(b + i, load<Words>(b + i) & srcb_mask(compute.fidelity));
         }
@@ -568,21 +674,41 @@ void emu_pack(std::uint32_t dst, std::uint32_t index, bool out_of_order, std::ui
     if (compute.out.format != cb.spec->format) {
         KERNEL_ERROR(
             index,
-            "pack_tile into a circular buffer of %s, but the packer is configured for %s: pack_reconfig_data_format(%u) is missing",
-            format_name(cb.spec->format), format_name(compute.out.format), index);
+            "pack_tile into a circular buffer of %s, but the packer is configured for %s: "
+            "pack_reconfig_data_format(%u) is missing",
+            format_name(cb.spec->format),
+            format_name(compute.out.format),
+            index
+        );
     }
     if ((tile.holds == DstTile::Holds::integers) != is_integer(cb.spec->format)) {
-        KERNEL_ERROR(index, "pack_tile of %s into a circular buffer of %s: typecast_tile is missing",
-            tile.holds == DstTile::Holds::integers ? "integers" : "floats", format_name(cb.spec->format));
+        KERNEL_ERROR(
+            index,
+            "pack_tile of %s into a circular buffer of %s: typecast_tile is missing",
+            tile.holds == DstTile::Holds::integers ? "integers" : "floats",
+            format_name(cb.spec->format)
+        );
+    }
+    if (compute.reduce_mask && !tile.reduced) {
+        KERNEL_ERROR(
+            index,
+            "pack_tile of a whole tile while the packer keeps only what reduce_tile leaves: reduce_uninit is missing"
+        );
     }
     const std::uint32_t place = out_of_order ? output : cb.packed;
     if (place >= cb.reserved) {
         KERNEL_ERROR(
-            index, "pack_tile to page %u, but %s", place,
-            cb.reserved == 0 ? "cb_reserve_back is missing" : format_text("only %u pages are reserved", cb.reserved).c_str());
+            index,
+            "pack_tile to page %u, but %s",
+            place,
+            cb.reserved == 0 ? "cb_reserve_back is missing"
+                             : format_text("only %u pages are reserved", cb.reserved).c_str()
+        );
     }
     if (cb.write_page + place >= cb.spec->pages) {
-        KERNEL_ERROR(index, "pack_tile to page %u, past the end of the circular buffer; pages do not wrap around", place);
+        KERNEL_ERROR(
+            index, "pack_tile to page %u, past the end of the circular buffer; pages do not wrap around", place
+        );
     }
     const std::uint32_t offset = cb.spec->address + (cb.write_page + place) * cb.page_bytes();
     check_l1_write(core, offset, cb.page_bytes());
@@ -592,8 +718,16 @@ void emu_pack(std::uint32_t dst, std::uint32_t index, bool out_of_order, std::ui
         }
         check_l1_content(core, offset, cb.page_bytes(), index);
     }
-    pack_tile(tile.values, cb.spec->format, !core.program.blackhole, compute.fp32_dest, compute.l1_accumulate, core.l1->at(offset));
+    const Packing packing{cb.spec->format, !core.program.blackhole, compute.fp32_dest, compute.l1_accumulate};
+    pack_tile(tile.values, packing, core.l1->at(offset));
     core.l1->mark(offset, cb.page_bytes(), written);
+    if (cb.spec->tensor != no_index) {
+        Tensor& tensor = *core.program.tensors[cb.spec->tensor];
+        const std::uint32_t page = core.program.page_at(tensor, core.index, offset - tensor.address);
+        if (page != no_index) {
+            tensor.writers.add(page, user_word(core));
+        }
+    }
     cb.packed += !out_of_order;
     ++core.counts.packs;
 }

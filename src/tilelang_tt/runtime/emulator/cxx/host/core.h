@@ -23,10 +23,10 @@ struct Fault {
 struct CircularBuffer {
     const CircularBufferSpec* spec = nullptr;  // null: the program has no buffer of this index
     std::uint32_t write_page = 0, read_page = 0;
-    std::uint32_t held = 0;      // pages pushed and not popped
-    std::uint32_t reserved = 0;  // pages that the producer may write, from write_page on
-    std::uint32_t waited = 0;    // pages that the consumer may read, from read_page on
-    std::uint32_t packed = 0;    // pages packed in order since the last push
+    std::uint32_t held = 0;            // pages pushed and not popped
+    std::uint32_t reserved = 0;        // pages that the producer may write, from write_page on
+    std::uint32_t waited = 0;          // pages that the consumer may read, from read_page on
+    std::uint32_t packed = 0;          // pages packed in order since the last push
     int producer = -1, consumer = -1;  // roles, once known
 
     std::uint32_t page_bytes() const { return spec->page_bytes; }
@@ -49,8 +49,8 @@ struct Fiber {
     bool started = false, done = false;
     Waits waits = Waits::nothing;
     std::uint32_t waits_cb = 0, waits_pages = 0;
-    emu::Site site{nullptr, 0};  // of the last call into the emulator
-    std::vector<Transfer> reads, writes;  // until the barrier, or for writes the flush
+    emu::Site site{nullptr, 0};                                  // of the last call into the emulator
+    std::vector<Transfer> reads, writes;                         // until the barrier, or for writes the flush
     emu::Site unacknowledged[2] = {{nullptr, 0}, {nullptr, 0}};  // per NoC, the last write since the last barrier
 };
 
@@ -134,6 +134,11 @@ inline Core& enter(emu::Site site) {
     return core;
 }
 
+// The word that stands for the running kernel and its line among the users of a page.
+inline std::uint64_t user_word(const Core& core) {
+    return PageUsers::word(core.index, core.current->role, core.current->site.line);
+}
+
 inline CircularBuffer& get_cb(Core& core, std::uint32_t cb) {
     CircularBuffer* buffer = core.find_cb(cb);
     if (buffer == nullptr) {
@@ -145,9 +150,12 @@ inline CircularBuffer& get_cb(Core& core, std::uint32_t cb) {
 inline bool can_go_on(Core& core, const Fiber& fiber) {
     const CircularBuffer& buffer = core.cbs[fiber.waits_cb];
     switch (fiber.waits) {
-        case Waits::nothing: return true;
-        case Waits::free_pages: return buffer.free_pages() >= fiber.waits_pages;
-        case Waits::held_pages: return buffer.held >= fiber.waits_pages;
+        case Waits::nothing:
+            return true;
+        case Waits::free_pages:
+            return buffer.free_pages() >= fiber.waits_pages;
+        case Waits::held_pages:
+            return buffer.held >= fiber.waits_pages;
     }
     return true;
 }

@@ -7,6 +7,7 @@ struct DstTile {
     enum class Holds : std::uint8_t { nothing, floats, integers };
     alignas(64) FloatTile values;
     Holds holds = Holds::nothing;
+    bool reduced = false;  // holds what a reduction left: a row, a column or one element
 };
 
 class Dst {
@@ -18,11 +19,16 @@ public:
             KERNEL_ERROR(no_index, "tile_regs_acquire again without tile_regs_commit");
         }
         if (committed_ + packing_ == 2) {
-            fail("deadlock", no_index, "tile_regs_acquire waits forever: both halves of DST are committed and none was released");
+            fail(
+                "deadlock",
+                no_index,
+                "tile_regs_acquire waits forever: both halves of DST are committed and none was released"
+            );
         }
         acquired_ = true;
         for (DstTile& tile : halves_[math_half_]) {
             tile.holds = DstTile::Holds::nothing;
+            tile.reduced = false;
         }
     }
     void commit() {
@@ -52,7 +58,10 @@ public:
     }
     // At the end of the kernel, DST must be free.
     const char* unfinished() const {
-        return acquired_ ? "tile_regs_commit" : committed_ > 0 ? "tile_regs_wait" : packing_ ? "tile_regs_release" : nullptr;
+        return acquired_        ? "tile_regs_commit"
+               : committed_ > 0 ? "tile_regs_wait"
+               : packing_       ? "tile_regs_release"
+                                : nullptr;
     }
 
     // A tile that a math operation may write.
@@ -85,12 +94,20 @@ private:
     void check_index(std::uint32_t index, const char* call) const {
         if (index >= tiles_) {
             KERNEL_ERROR(
-                no_index, "%s with DST index %u, but a half of %s DST has %u tiles", call, index, fp32_ ? "a float32" : "a 16-bit", tiles_);
+                no_index,
+                "%s with DST index %u, but a half of %s DST has %u tiles",
+                call,
+                index,
+                fp32_ ? "a float32" : "a 16-bit",
+                tiles_
+            );
         }
     }
     static void check_written(const DstTile& tile, std::uint32_t index, const char* call) {
         if (tile.holds == DstTile::Holds::nothing) {
-            KERNEL_ERROR(no_index, "%s reads DST tile %u, which nothing has written since tile_regs_acquire", call, index);
+            KERNEL_ERROR(
+                no_index, "%s reads DST tile %u, which nothing has written since tile_regs_acquire", call, index
+            );
         }
     }
     std::array<std::array<DstTile, 8>, 2> halves_;

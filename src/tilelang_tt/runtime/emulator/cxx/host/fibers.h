@@ -14,7 +14,8 @@ constexpr std::size_t stack_bytes = 256 * 1024;
 class Stack {
 public:
     Stack() : guard_(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE))) {
-        void* memory = ::mmap(nullptr, guard_ + stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* memory =
+            ::mmap(nullptr, guard_ + stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED || ::mprotect(memory, guard_, PROT_NONE) != 0) {
             std::abort();
         }

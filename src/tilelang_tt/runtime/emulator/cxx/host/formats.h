@@ -1,7 +1,9 @@
-// Data formats: tiles of four 16x16 faces in L1, row-major 32x32 floats here; with the rounding of the unpackers and packers.
+// Data formats: tiles of four 16x16 faces in L1, row-major 32x32 floats here; with the rounding of the unpackers and
+// packers.
 //
-// The chip's rules, each seen by running: a 16-bit float has no denormals, Float16 no infinity or NaN (exponent 31 is an
-// ordinary one). Float32 loses its low 13 bits on the way through SrcA/SrcB (TF32), all but 16 where DST is 16-bit. The
+// The chip's rules, each seen by running: a 16-bit float has no denormals, Float16 no infinity or NaN (exponent 31 is
+// an ordinary one). Float32 loses its low 13 bits on the way through SrcA/SrcB (TF32), and becomes what DST holds where
+// that is 16-bit. The
 // packer rounds magnitudes half up, makes NaN infinite, and on Wormhole cuts float32 to Float16 without rounding.
 #pragma once
 #include <cstdint>
@@ -19,17 +21,32 @@ constexpr std::uint32_t tile_bytes(DataFormat format) { return element_bytes(for
 constexpr bool is_integer(DataFormat format) { return format == DataFormat::Int32 || format == DataFormat::UInt32; }
 constexpr const char* format_name(DataFormat format) {
     switch (format) {
-        case DataFormat::Float32: return "Float32";
-        case DataFormat::Float16: return "Float16";
-        case DataFormat::Float16_b: return "Float16_b";
-        case DataFormat::Int32: return "Int32";
-        case DataFormat::UInt32: return "UInt32";
-        default: return "none";
+        case DataFormat::Float32:
+            return "Float32";
+        case DataFormat::Float16:
+            return "Float16";
+        case DataFormat::Float16_b:
+            return "Float16_b";
+        case DataFormat::Int32:
+            return "Int32";
+        case DataFormat::UInt32:
+            return "UInt32";
+        default:
+            return "none";
     }
 }
 
-using Words = std::uint32_t __attribute__((vector_size(64)));
-using Halves = std::uint16_t __attribute__((vector_size(32)));
+// As many elements as the machine's vectors hold, at most the 16 of a face's row.
+#if defined(__AVX512F__)
+constexpr std::uint32_t chunk = 16;
+#elif defined(__AVX2__)
+constexpr std::uint32_t chunk = 8;
+#else
+constexpr std::uint32_t chunk = 4;
+#endif
+using Words = std::uint32_t __attribute__((vector_size(chunk * 4)));
+using Halves = std::uint16_t __attribute__((vector_size(chunk * 2)));
+using Floats = float __attribute__((vector_size(chunk * 4)));
 
 template <typename T>
 inline T load(const void* from) {
@@ -81,69 +98,89 @@ inline Words round_bf16_even(Words x) {
     return flush_denormals((clean + 0x7fffu + ((clean >> 16) & 1u)) & 0xffff0000u);
 }
 
-// Where the 16 elements of one row of one face start in a row-major tile.
-inline std::uint32_t row_major(std::uint32_t sixteenth) {
-    const std::uint32_t face = sixteenth / 16, row = sixteenth % 16;
-    return (face / 2 * 16 + row) * 32 + face % 2 * 16;
+// Calls f(element in the order of faces, element in row-major order) for every chunk of a tile.
+template <typename F>
+inline void each_chunk(F f) {
+    for (std::uint32_t sixteenth = 0; sixteenth < 64; ++sixteenth) {
+        const std::uint32_t face = sixteenth / 16, row = sixteenth % 16;
+        for (std::uint32_t i = 0; i < 16; i += chunk) {
+            f(sixteenth * 16 + i, (face / 2 * 16 + row) * 32 + face % 2 * 16 + i);
+        }
+    }
 }
 
+// What float32 is cut to in SrcA and SrcB.
+enum class Cut : std::uint8_t { tf32, bf16, fp16 };
+
 // A tile as SrcA or SrcB get it; `mask` cuts mantissas further (math fidelity).
-inline void unpack_tile(const std::uint8_t* tile, DataFormat format, bool fp32_dest, std::uint32_t mask, float* out) {
+inline void unpack_tile(const std::uint8_t* tile, DataFormat format, Cut cut, std::uint32_t mask, float* out) {
     if (format == DataFormat::Float16_b) {
-        for (std::uint32_t i = 0; i < 64; ++i) {
-            const Words wide = __builtin_convertvector(load<Halves>(tile + i * 32), Words) << 16;
-            store(out + row_major(i), flush_denormals(wide) & mask);
-        }
+        each_chunk([=](std::uint32_t from, std::uint32_t to) {
+            const Words wide = __builtin_convertvector(load<Halves>(tile + from * 2), Words) << 16;
+            store(out + to, flush_denormals(wide) & mask);
+        });
     } else if (format == DataFormat::Float16) {
-        for (std::uint32_t i = 0; i < 64; ++i) {
-            const Words wide = widen_fp16(__builtin_convertvector(load<Halves>(tile + i * 32), Words));
-            store(out + row_major(i), wide & mask);
-        }
+        each_chunk([=](std::uint32_t from, std::uint32_t to) {
+            store(out + to, widen_fp16(__builtin_convertvector(load<Halves>(tile + from * 2), Words)) & mask);
+        });
+    } else if (cut == Cut::fp16) {
+        each_chunk([=](std::uint32_t from, std::uint32_t to) {
+            store(out + to, widen_fp16(narrow_fp16(load<Words>(tile + from * 4))) & mask);
+        });
     } else {
-        const std::uint32_t kept = (fp32_dest ? 0xffffe000u : 0xffff0000u) & mask;
-        for (std::uint32_t i = 0; i < 64; ++i) {
-            store(out + row_major(i), flush_denormals(load<Words>(tile + i * 64)) & kept);
-        }
+        const std::uint32_t kept = (cut == Cut::tf32 ? 0xffffe000u : 0xffff0000u) & mask;
+        each_chunk([=](std::uint32_t from, std::uint32_t to) {
+            store(out + to, flush_denormals(load<Words>(tile + from * 4)) & kept);
+        });
     }
 }
 
 // 32-bit words of a tile, unchanged: how integers, and float32 straight into DST, are unpacked.
 inline void unpack_words(const std::uint8_t* tile, float* out) {
-    for (std::uint32_t i = 0; i < 64; ++i) {
-        store(out + row_major(i), load<Words>(tile + i * 64));
-    }
+    each_chunk([=](std::uint32_t from, std::uint32_t to) { store(out + to, load<Words>(tile + from * 4)); });
 }
 
 inline Words add_floats(Words a, Words b) {
-    using Floats = float __attribute__((vector_size(64)));
     const Floats sum = reinterpret_cast<Floats>(flush_denormals(a)) + reinterpret_cast<Floats>(flush_denormals(b));
     const Words bits = reinterpret_cast<Words>(sum);
     return flush_denormals(select(mask_of((bits & 0x7fffffffu) > 0x7f800000u), Words{} + 0x7fc00000u, bits));
 }
 
-// Writes a tile of DST to L1; `accumulate` adds to what is there (packer L1 accumulation).
-inline void pack_tile(const float* dst, DataFormat format, bool wormhole, bool fp32_dest, bool accumulate, std::uint8_t* tile) {
-    for (std::uint32_t i = 0; i < 64; ++i) {
-        const Words x = load<Words>(dst + row_major(i));
-        if (is_integer(format)) {
-            store(tile + i * 64, x);
-        } else if (format == DataFormat::Float32) {
-            store(tile + i * 64, accumulate ? add_floats(load<Words>(tile + i * 64), x) : x);
-        } else if (format == DataFormat::Float16_b) {
-            Words rounded = round_bf16(x);
+struct Packing {
+    DataFormat format;
+    bool wormhole, fp32_dest;
+    bool accumulate;  // add to what is in L1 (packer L1 accumulation)
+};
+
+// Writes a tile of DST to L1.
+inline void pack_tile(const float* dst, Packing packing, std::uint8_t* tile) {
+    const bool accumulate = packing.accumulate;
+    if (is_integer(packing.format)) {
+        each_chunk([=](std::uint32_t to, std::uint32_t from) { store(tile + to * 4, load<Words>(dst + from)); });
+    } else if (packing.format == DataFormat::Float32) {
+        each_chunk([=](std::uint32_t to, std::uint32_t from) {
+            const Words x = load<Words>(dst + from);
+            store(tile + to * 4, accumulate ? add_floats(load<Words>(tile + to * 4), x) : x);
+        });
+    } else if (packing.format == DataFormat::Float16_b) {
+        each_chunk([=](std::uint32_t to, std::uint32_t from) {
+            Words rounded = round_bf16(load<Words>(dst + from));
             if (accumulate) {
-                const Words old = __builtin_convertvector(load<Halves>(tile + i * 32), Words) << 16;
+                const Words old = __builtin_convertvector(load<Halves>(tile + to * 2), Words) << 16;
                 rounded = round_bf16_even(add_floats(old, rounded));
             }
-            store(tile + i * 32, __builtin_convertvector(rounded >> 16, Halves));
-        } else {
-            Words half = narrow_fp16(fp32_dest && !wormhole ? nan_to_infinity(x) + 0x1000u : x);
+            store(tile + to * 2, __builtin_convertvector(rounded >> 16, Halves));
+        });
+    } else {
+        const std::uint32_t half_step = packing.fp32_dest && !packing.wormhole ? 0x1000u : 0u;
+        each_chunk([=](std::uint32_t to, std::uint32_t from) {
+            Words half = narrow_fp16(nan_to_infinity(load<Words>(dst + from)) + half_step);
             if (accumulate) {
-                const Words old = widen_fp16(__builtin_convertvector(load<Halves>(tile + i * 32), Words));
+                const Words old = widen_fp16(__builtin_convertvector(load<Halves>(tile + to * 2), Words));
                 const Words sum = add_floats(old, widen_fp16(half));
                 half = narrow_fp16(sum + 0xfffu + ((sum >> 13) & 1u));
             }
-            store(tile + i * 32, __builtin_convertvector(half, Halves));
-        }
+            store(tile + to * 2, __builtin_convertvector(half, Halves));
+        });
     }
 }

@@ -80,7 +80,7 @@ inline DataFormat parse_format(const std::string& name) {
 
 inline std::uint8_t* map_file(const std::string& path, std::size_t bytes) {
     const int file = ::open(path.c_str(), O_RDWR);
-    struct stat status {};
+    struct stat status{};
     if (file < 0 || ::fstat(file, &status) != 0 || static_cast<std::size_t>(status.st_size) != bytes) {
         bad_job("cannot open " + path + ", or its size is wrong");
     }

@@ -1,5 +1,6 @@
-// One core's L1. It is mapped below 4 GB, so that the 32-bit address that a kernel sees is a host pointer as well: a kernel
-// that writes L1 through a pointer, as kernels on the chip may, works here. An L1 offset is that address less the base.
+// One core's L1. It is mapped below 4 GB, so that the 32-bit address that a kernel sees is a host pointer as well: a
+// kernel that writes L1 through a pointer, as kernels on the chip may, works here. An L1 offset is that address less
+// the base.
 #pragma once
 #include <sys/mman.h>
 
@@ -21,11 +22,18 @@ class L1 {
 public:
     explicit L1(std::uint32_t bytes) : bytes_(bytes), granules_(new std::uint8_t[bytes / granule_bytes + 1]) {
         static std::uintptr_t next = 0x20000000;
-        const std::uintptr_t span = (std::uintptr_t{bytes} + 0x1fffff) & ~std::uintptr_t{0xfffff};  // 1 MB unmapped between two
+        const std::uintptr_t span =
+            (std::uintptr_t{bytes} + 0x1fffff) & ~std::uintptr_t{0xfffff};  // 1 MB unmapped between two
         for (; next + span < 0xffff0000u; next += span) {
             void* const wanted = reinterpret_cast<void*>(next);
             void* const got = ::mmap(
-                wanted, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+                wanted,
+                bytes,
+                PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+                -1,
+                0
+            );
             if (got == wanted) {
                 data_ = static_cast<std::uint8_t*>(got);
                 next += span;

@@ -1,7 +1,7 @@
 // The emulator: runs a program's kernels on every core of it, as one job says, and writes what happened.
 //
-// Cores of one program do not talk to each other, so each runs from start to end on one thread, its three kernels as fibers
-// that give way where they have to wait. All that is reported is merged in the order of cores, never of threads.
+// Cores of one program do not talk to each other, so each runs from start to end on one thread, its three kernels as
+// fibers that give way where they have to wait. All that is reported is merged in the order of cores, never of threads.
 #include <dlfcn.h>
 #include <signal.h>
 
@@ -12,6 +12,7 @@
 
 #include "job.h"
 #include "noc.h"
+#include "reduce.h"
 #include "report.h"
 #include "sfpu.h"
 
@@ -36,7 +37,6 @@ namespace {
 struct Worker {  // what one thread runs cores with
     Stack stacks[3];
     std::shared_ptr<L1> l1;
-    std::unique_ptr<Compute> compute;
 };
 
 std::mutex g_report_mutex;
@@ -66,7 +66,11 @@ void on_crash(int signal, siginfo_t* info, void*) {
         ::raise(signal);
         return;
     }
-    const char* what = signal == SIGSEGV ? "a segmentation fault" : signal == SIGFPE ? "a division by zero" : signal == SIGILL ? "an illegal instruction" : signal == SIGABRT ? "an abort" : "a bus error";
+    const char* what = signal == SIGSEGV   ? "a segmentation fault"
+                       : signal == SIGFPE  ? "a division by zero"
+                       : signal == SIGILL  ? "an illegal instruction"
+                       : signal == SIGABRT ? "an abort"
+                                           : "a bus error";
     bool overflow = false;
     for (const Stack& stack : t_worker->stacks) {
         overflow = overflow || stack.overflowed_at(info->si_addr);
@@ -80,7 +84,7 @@ void on_crash(int signal, siginfo_t* info, void*) {
 }
 
 void install_crash_handler() {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_crash;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
@@ -99,11 +103,19 @@ void use_signal_stack() {
 void check_end(Core& core) {
     Fiber& fiber = *core.current;
     if (!fiber.reads.empty()) {
-        KERNEL_ERROR(no_index, "the kernel ended with a NoC read (line %u) outstanding: noc_async_read_barrier is missing", fiber.reads[0].site.line);
+        KERNEL_ERROR(
+            no_index,
+            "the kernel ended with a NoC read (line %u) outstanding: noc_async_read_barrier is missing",
+            fiber.reads[0].site.line
+        );
     }
     for (const emu::Site& write : fiber.unacknowledged) {
         if (write.file != nullptr) {
-            KERNEL_ERROR(no_index, "the kernel ended with a NoC write (line %u) outstanding: noc_async_write_barrier is missing", write.line);
+            KERNEL_ERROR(
+                no_index,
+                "the kernel ended with a NoC write (line %u) outstanding: noc_async_write_barrier is missing",
+                write.line
+            );
         }
     }
     if (fiber.role == Role::compute) {
@@ -128,13 +140,24 @@ std::string wait_text(Core& core, const Fiber& fiber) {
         return format_text("%s kernel has ended", role_name(fiber.role));
     }
     if (fiber.waits == Waits::free_pages) {
-        return where + format_text(
-            " waits in cb_reserve_back for %u free pages of circular buffer %u '%s', which has %u of %u free",
-            fiber.waits_pages, fiber.waits_cb, cb.spec->name.c_str(), cb.free_pages(), cb.spec->pages);
+        return where +
+               format_text(
+                   " waits in cb_reserve_back for %u free pages of circular buffer %u '%s', which has %u of %u free",
+                   fiber.waits_pages,
+                   fiber.waits_cb,
+                   cb.spec->name.c_str(),
+                   cb.free_pages(),
+                   cb.spec->pages
+               );
     }
     return where + format_text(
-        " waits in cb_wait_front for %u pages of circular buffer %u '%s', which holds %u of %u",
-        fiber.waits_pages, fiber.waits_cb, cb.spec->name.c_str(), cb.held, cb.spec->pages);
+                       " waits in cb_wait_front for %u pages of circular buffer %u '%s', which holds %u of %u",
+                       fiber.waits_pages,
+                       fiber.waits_cb,
+                       cb.spec->name.c_str(),
+                       cb.held,
+                       cb.spec->pages
+                   );
 }
 
 void report_deadlock(Core& core) {
@@ -158,7 +181,10 @@ void check_leftovers(Core& core) {
         Fault fault;
         fault.code = "kernel-fault";
         fault.text = format_text(
-            "the kernels ended with %u pages pushed and never popped: reader, compute and writer disagree about the work", cb.held);
+            "the kernels ended with %u pages pushed and never popped: reader, compute and writer disagree about the "
+            "work",
+            cb.held
+        );
         fault.kernel = cb.producer >= 0 ? role_name(static_cast<Role>(cb.producer)) : "";
         fault.cb = cb_name(cb.spec->index);
         core.fault = std::make_unique<Fault>(fault);
@@ -170,8 +196,7 @@ void check_leftovers(Core& core) {
 void run_core(Core& core, Worker& worker) {
     t_core = &core;
     t_worker = &worker;
-    worker.compute = std::make_unique<Compute>(core.program);
-    core.compute.swap(worker.compute);
+    core.compute = std::make_unique<Compute>(core.program);
     if (!core.l1) {
         worker.l1->clear();
         core.l1 = worker.l1;
@@ -219,7 +244,16 @@ public:
                     const Core* core = running[i].load();
                     const Fiber* fiber = core ? core->current : nullptr;
                     if (fiber != nullptr) {
-                        abandon(core, fault_of(*fiber, "timeout", format_text("the run was not over after %.1f s; its last call was here", milliseconds / 1000.0)));
+                        abandon(
+                            core,
+                            fault_of(
+                                *fiber,
+                                "timeout",
+                                format_text(
+                                    "the run was not over after %.1f s; its last call was here", milliseconds / 1000.0
+                                )
+                            )
+                        );
                     }
                 }
                 std::fprintf(stderr, "the emulator did not end in time\n");
@@ -261,7 +295,11 @@ void place_shards(Program& program, std::vector<std::unique_ptr<Core>>& cores) {
         for (std::uint32_t page = 0; tensor->in_l1 && tensor->readable && page < tensor->pages; ++page) {
             const PageLocation location = program.locate(*tensor, page);
             L1& l1 = *cores[location.unit]->l1;
-            std::memcpy(l1.at(tensor->address + location.offset), tensor->data + std::size_t{page} * tensor->page_bytes, tensor->page_bytes);
+            std::memcpy(
+                l1.at(tensor->address + location.offset),
+                tensor->data + std::size_t{page} * tensor->page_bytes,
+                tensor->page_bytes
+            );
             l1.mark(tensor->address + location.offset, tensor->page_bytes, written);
         }
     }
@@ -275,7 +313,9 @@ void collect_shards(Program& program, std::vector<std::unique_ptr<Core>>& cores)
             const std::uint32_t offset = tensor->address + location.offset;
             if (l1.summary(offset, tensor->page_bytes).all & written) {
                 std::memcpy(tensor->data + std::size_t{page} * tensor->page_bytes, l1.at(offset), tensor->page_bytes);
-                tensor->writers.add(page, PageUsers::word(location.unit, Role::compute, 0));
+                if (tensor->writers.first(page) == PageUsers::nobody && !tensor->readable) {
+                    tensor->writers.add(page, PageUsers::word(location.unit, Role::compute, 0));  // through a pointer
+                }
             }
         }
     }
@@ -285,7 +325,13 @@ void collect_shards(Program& program, std::vector<std::unique_ptr<Core>>& cores)
 std::unique_ptr<Fault> find_conflict(const Program& program) {
     const auto at = [&](std::uint64_t user) {
         const CoreSpec& core = program.cores[PageUsers::core(user)];
-        return format_text("core (%u, %u) (%s kernel, line %u)", core.x, core.y, role_name(PageUsers::role(user)), PageUsers::line(user));
+        return format_text(
+            "core (%u, %u) (%s kernel, line %u)",
+            core.x,
+            core.y,
+            role_name(PageUsers::role(user)),
+            PageUsers::line(user)
+        );
     };
     for (const auto& tensor : program.tensors) {
         for (std::uint32_t page = 0; tensor->writable && page < tensor->pages; ++page) {
@@ -319,7 +365,8 @@ int run(Program& program) {
         cores.push_back(std::make_unique<Core>(program, i));
     }
     g_cores = &cores;
-    const std::uint32_t threads = std::max(1u, std::min<std::uint32_t>(program.threads, static_cast<std::uint32_t>(cores.size())));
+    const std::uint32_t threads =
+        std::max(1u, std::min<std::uint32_t>(program.threads, static_cast<std::uint32_t>(cores.size())));
     std::vector<Worker> workers(threads);
     const bool own_l1 = program.any_l1_tensor();
     const auto new_l1 = [&] {
@@ -347,7 +394,8 @@ int run(Program& program) {
     const auto work = [&](std::uint32_t thread) {
         use_signal_stack();
         for (;;) {
-            // Cores are taken in order, and none after one that failed: so the first core with an error is always found.
+            // Cores are taken in order, and none after one that failed: so the first core with an error is always
+            // found.
             const std::uint32_t index = next.fetch_add(1);
             if (index >= cores.size() || index > failed.load()) {
                 break;

@@ -1,8 +1,8 @@
 // The matrix engine's product of two tiles: C += A * B, all 32x32, row-major.
 //
-// Every element is accumulated in order of k, in float32, one rounding per step. Operands come through SrcA/SrcB and have at
-// most 11 significant bits, so their products are exact: fused and separate multiply-add give the same bits, and results
-// do not depend on the machine.
+// Every element is accumulated in order of k, in float32, one rounding per step. Operands come through SrcA/SrcB and
+// have at most 11 significant bits, so their products are exact: fused and separate multiply-add give the same bits,
+// and results do not depend on the machine.
 #pragma once
 #include <cstdint>
 
@@ -11,12 +11,17 @@
 #if defined(__AVX512F__)
 using Lanes = float __attribute__((vector_size(64)));
 constexpr std::uint32_t block_rows = 8, block_columns = 32;
-#else
+#elif defined(__AVX__)
 using Lanes = float __attribute__((vector_size(32)));
 constexpr std::uint32_t block_rows = 4, block_columns = 16;
+#else
+using Lanes = float __attribute__((vector_size(16)));
+constexpr std::uint32_t block_rows = 4, block_columns = 8;
 #endif
 constexpr std::uint32_t lane_count = sizeof(Lanes) / sizeof(float);
 
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=fast")
 // Adds A[:, k0:k1] * B[k0:k1, :].
 inline void multiply_add(const float* a, const float* b, float* c, std::uint32_t k0 = 0, std::uint32_t k1 = 32) {
     constexpr std::uint32_t vectors = block_columns / lane_count;
@@ -48,6 +53,8 @@ inline void multiply_add(const float* a, const float* b, float* c, std::uint32_t
         }
     }
 }
+
+#pragma GCC pop_options
 
 inline void transpose_floats(const float* in, float* out) {
     for (std::uint32_t r = 0; r < 32; ++r) {

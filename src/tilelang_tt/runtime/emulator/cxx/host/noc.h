@@ -1,5 +1,5 @@
-// The network on chip: transfers between L1 and tensors. They are asynchronous for the kernel: what a read brings may not be
-// looked at, and what a write sends may not be changed, before the barrier.
+// The network on chip: transfers between L1 and tensors. They are asynchronous for the kernel: what a read brings may
+// not be looked at, and what a write sends may not be changed, before the barrier.
 #pragma once
 #include <cstring>
 
@@ -34,9 +34,13 @@ inline std::size_t tensor_index(const Core& core, const Tensor& tensor) {
     return index;
 }
 
-inline RemoteRange page_range(Core& core, Tensor& tensor, std::uint32_t page, std::uint32_t offset, std::uint32_t size) {
+inline RemoteRange page_range(
+    Core& core, Tensor& tensor, std::uint32_t page, std::uint32_t offset, std::uint32_t size
+) {
     if (page >= tensor.pages) {
-        KERNEL_ERROR(no_index, "page %u is outside tensor '%s', which has %u pages", page, tensor.name.c_str(), tensor.pages);
+        KERNEL_ERROR(
+            no_index, "page %u is outside tensor '%s', which has %u pages", page, tensor.name.c_str(), tensor.pages
+        );
     }
     if (offset > tensor.page_bytes || size > tensor.page_bytes - offset) {
         KERNEL_ERROR(
@@ -46,14 +50,15 @@ inline RemoteRange page_range(Core& core, Tensor& tensor, std::uint32_t page, st
             offset,
             page,
             tensor.name.c_str(),
-            tensor.page_bytes);
+            tensor.page_bytes
+        );
     }
     PageLocation location = core.program.locate(tensor, page);
     location.offset += offset;
     return {&tensor, page, offset, location};
 }
 
-// The page that a NoC address lies in. Searches, because only kernels that compute addresses themselves come here.
+// The page that a NoC address lies in.
 inline RemoteRange resolve(Core& core, std::uint64_t address, std::uint32_t size) {
     const bool dram = address & dram_flag;
     const auto unit = static_cast<std::uint32_t>(address >> 32) & 0xffff;
@@ -70,14 +75,16 @@ inline RemoteRange resolve(Core& core, std::uint64_t address, std::uint32_t size
             }
             continue;
         }
-        for (std::uint32_t page = 0; page < tensor->pages; ++page) {
-            const PageLocation location = core.program.locate(*tensor, page);
-            if (location.unit == unit && from >= location.offset && from - location.offset < tensor->page_bytes) {
-                return page_range(core, *tensor, page, from - location.offset, size);
-            }
+        const std::uint32_t page = core.program.page_at(*tensor, unit, from);
+        if (page != no_index) {
+            return page_range(core, *tensor, page, from % tensor->page_bytes, size);
         }
     }
-    KERNEL_ERROR(no_index, "NoC address 0x%llx is out of bounds: no page of a tensor lies there", static_cast<unsigned long long>(address));
+    KERNEL_ERROR(
+        no_index,
+        "NoC address 0x%llx is out of bounds: no page of a tensor lies there",
+        static_cast<unsigned long long>(address)
+    );
 }
 
 // Routers passed from `from` to `to`: NoC 0 goes east, then south; NoC 1 north, then west.
@@ -108,19 +115,23 @@ inline void count_transfer(Core& core, const RemoteRange& range, std::uint32_t s
         remote = core.program.cores[range.location.unit].place;
     }
     if (core.program.has_places) {
-        counts.byte_hops[noc] +=
-            size * (reads ? hops(core.program, remote, core.spec.place, noc) : hops(core.program, core.spec.place, remote, noc));
+        counts.byte_hops[noc] += size * (reads ? hops(core.program, remote, core.spec.place, noc)
+                                               : hops(core.program, core.spec.place, remote, noc));
     }
 }
 
 inline std::uint32_t local_offset(Core& core, std::uint32_t address) {
     if (address < core.l1->base() || address - core.l1->base() >= core.l1->bytes()) {
-        KERNEL_ERROR(no_index, "0x%x is no address of this core's L1; get_write_ptr and get_read_ptr give them", address);
+        KERNEL_ERROR(
+            no_index, "0x%x is no address of this core's L1; get_write_ptr and get_read_ptr give them", address
+        );
     }
     return address - core.l1->base();
 }
 
-inline void check_transfer(Core& core, const RemoteRange& range, std::uint32_t l1, std::uint32_t size, bool reads, std::uint32_t noc) {
+inline void check_transfer(
+    Core& core, const RemoteRange& range, std::uint32_t l1, std::uint32_t size, bool reads, std::uint32_t noc
+) {
     if (noc > 1) {
         KERNEL_ERROR(no_index, "NoC %u does not exist", noc);
     }
@@ -137,15 +148,14 @@ inline void check_transfer(Core& core, const RemoteRange& range, std::uint32_t l
             remote,
             range.tensor->name.c_str(),
             l1,
-            alignment);
+            alignment
+        );
     }
 }
 
-inline std::uint64_t user_word(const Core& core) {
-    return PageUsers::word(core.index, core.current->role, core.current->site.line);
-}
-
-inline void noc_read(Core& core, const RemoteRange& range, std::uint32_t address, std::uint32_t size, std::uint32_t noc) {
+inline void noc_read(
+    Core& core, const RemoteRange& range, std::uint32_t address, std::uint32_t size, std::uint32_t noc
+) {
     const std::uint32_t l1 = local_offset(core, address);
     check_transfer(core, range, l1, size, true, noc);
     check_l1_write(core, l1, size);
@@ -155,12 +165,19 @@ inline void noc_read(Core& core, const RemoteRange& range, std::uint32_t address
         L1& remote = *(*g_cores)[range.location.unit]->l1;
         const std::uint32_t offset = tensor.address + range.location.offset;
         if (!(remote.summary(offset, size).all & written)) {
-            KERNEL_ERROR(no_index, "a read of page %u of tensor '%s', which was never written", range.page, tensor.name.c_str());
+            KERNEL_ERROR(
+                no_index, "a read of page %u of tensor '%s', which was never written", range.page, tensor.name.c_str()
+            );
         }
         source = remote.at(offset);
     } else {
         if (!tensor.readable && tensor.writers.first(range.page) == PageUsers::nobody) {
-            KERNEL_ERROR(no_index, "a read of page %u of output tensor '%s', which was never written", range.page, tensor.name.c_str());
+            KERNEL_ERROR(
+                no_index,
+                "a read of page %u of output tensor '%s', which was never written",
+                range.page,
+                tensor.name.c_str()
+            );
         }
         source = tensor.data + std::size_t{range.page} * tensor.page_bytes + range.offset;
     }
@@ -173,7 +190,9 @@ inline void noc_read(Core& core, const RemoteRange& range, std::uint32_t address
     count_transfer(core, range, size, true, noc);
 }
 
-inline void noc_write(Core& core, const RemoteRange& range, std::uint32_t address, std::uint32_t size, std::uint32_t noc) {
+inline void noc_write(
+    Core& core, const RemoteRange& range, std::uint32_t address, std::uint32_t size, std::uint32_t noc
+) {
     const std::uint32_t l1 = local_offset(core, address);
     check_transfer(core, range, l1, size, false, noc);
     check_l1_read(core, l1, size);
@@ -217,8 +236,10 @@ void emu_tensor_open(std::uint32_t index, std::uint32_t address, std::uint32_t p
     if (address != tensor.address + (tensor.in_l1 ? core.l1->base() : 0)) {
         KERNEL_ERROR(
             no_index,
-            "a TensorAccessor for '%s' is given an address that is not that tensor's: the common argument of another one?",
-            tensor.name.c_str());
+            "a TensorAccessor for '%s' is given an address that is not that tensor's: the common argument of another "
+            "one?",
+            tensor.name.c_str()
+        );
     }
     if (page_bytes != 0 && page_bytes != tensor.page_bytes) {
         KERNEL_ERROR(
@@ -226,7 +247,8 @@ void emu_tensor_open(std::uint32_t index, std::uint32_t address, std::uint32_t p
             "a TensorAccessor for '%s' is given pages of %u bytes, but the tensor's have %u",
             tensor.name.c_str(),
             page_bytes,
-            tensor.page_bytes);
+            tensor.page_bytes
+        );
     }
 }
 
@@ -242,7 +264,8 @@ std::uint64_t emu_tensor_noc_addr(std::uint32_t index, std::uint32_t page, std::
 }
 
 void emu_noc_read_page(
-    std::uint32_t index, std::uint32_t page, std::uint32_t l1, std::uint32_t offset, std::uint32_t noc, emu::Site site) {
+    std::uint32_t index, std::uint32_t page, std::uint32_t l1, std::uint32_t offset, std::uint32_t noc, emu::Site site
+) {
     Core& core = enter(site);
     Tensor& tensor = get_tensor(core, index);
     const std::uint32_t size = tensor.page_bytes;
@@ -256,7 +279,8 @@ void emu_noc_write_page(
     std::uint32_t size,
     std::uint32_t offset,
     std::uint32_t noc,
-    emu::Site site) {
+    emu::Site site
+) {
     Core& core = enter(site);
     Tensor& tensor = get_tensor(core, index);
     const std::uint32_t bytes = size ? size : tensor.page_bytes;

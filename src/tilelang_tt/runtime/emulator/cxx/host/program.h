@@ -22,8 +22,8 @@ struct Place {  // on the physical NoC torus
 
 constexpr std::uint32_t no_index = 0xffffffff;
 
-// Which cores touched a page: the lowest core and, if there is a second one, the lowest of the others. Both are minima, so
-// they do not depend on the order in which threads arrive. A word is core << 32 | kernel role << 24 | source line.
+// Which cores touched a page: the lowest core and, if there is a second one, the lowest of the others. Both are minima,
+// so they do not depend on the order in which threads arrive. A word is core << 32 | kernel role << 24 | source line.
 class PageUsers {
 public:
     static constexpr std::uint64_t nobody = ~std::uint64_t{0};
@@ -134,6 +134,15 @@ struct Program {
     std::vector<std::uint32_t> common_args;
     std::string report;
 
+    bool uses_fp16() const {
+        for (const CircularBufferSpec& cb : cbs) {
+            if (cb.format == DataFormat::Float16) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     bool any_l1_tensor() const {
         for (const auto& tensor : tensors) {
             if (tensor->in_l1) {
@@ -153,6 +162,22 @@ struct Program {
         const std::uint32_t shard = row / tensor.shard_rows * tensor.grid_columns + column / tensor.shard_columns;
         const std::uint32_t local = row % tensor.shard_rows * tensor.shard_columns + column % tensor.shard_columns;
         return {tensor.shard_units[shard], local * tensor.page_bytes};
+    }
+
+    // The page that lies at `offset` bytes from the address of sharded `tensor` on `unit`; no_index if none does.
+    std::uint32_t page_at(const Tensor& tensor, std::uint32_t unit, std::uint32_t offset) const {
+        const std::uint32_t local = offset / tensor.page_bytes;
+        for (std::uint32_t shard = 0; shard < tensor.shard_units.size(); ++shard) {
+            if (tensor.shard_units[shard] == unit && local < tensor.shard_rows * tensor.shard_columns) {
+                const std::uint32_t row =
+                    shard / tensor.grid_columns * tensor.shard_rows + local / tensor.shard_columns;
+                const std::uint32_t column =
+                    shard % tensor.grid_columns * tensor.shard_columns + local % tensor.shard_columns;
+                const std::uint32_t page = row * tensor.page_columns + column;
+                return column < tensor.page_columns && page < tensor.pages ? page : no_index;
+            }
+        }
+        return no_index;
     }
 
     std::uint32_t dram_alignment() const { return blackhole ? 64 : 32; }

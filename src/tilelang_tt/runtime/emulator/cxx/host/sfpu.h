@@ -1,4 +1,5 @@
-// The vector engine (SFPU): operations on tiles of DST. To add one, add its line to the table and its line to its API header.
+// The vector engine (SFPU): operations on tiles of DST. To add one, add its line to the table and its line to its API
+// header.
 #pragma once
 #include <cmath>
 #include <limits>
@@ -19,14 +20,18 @@ struct Op {
     Rounding rounding = Rounding::nearest;
 };
 
-#define EMU_OP [[maybe_unused]] float a, [[maybe_unused]] float b, [[maybe_unused]] float c, [[maybe_unused]] float p, [[maybe_unused]] float q
+#define EMU_OP                                                                                              \
+    [[maybe_unused]] float a, [[maybe_unused]] float b, [[maybe_unused]] float c, [[maybe_unused]] float p, \
+        [[maybe_unused]] float q
 constexpr auto cut = Rounding::truncate;
 
 inline const Op table[] = {
     // element-wise, one operand
     {"relu", "relu", 1, [](EMU_OP) { return a > 0.0f ? a : 0.0f; }},
     {"relu_min", "relu_min", 1, [](EMU_OP) { return a > p ? a : p; }},
-    {"relu_max", "relu_max", 1, [](EMU_OP) { return a < 0.0f ? 0.0f : a < p ? a : p; }},
+    {"relu_max", "relu_max", 1, [](EMU_OP) { return a < 0.0f ? 0.0f
+                                                    : a < p  ? a
+                                                             : p; }},
     {"leaky_relu", "leaky_relu", 1, [](EMU_OP) { return a < 0.0f ? a * p : a; }},
     {"exp", "exp", 1, [](EMU_OP) { return std::exp(a); }},
     {"exp2", "exp2", 1, [](EMU_OP) { return std::exp2(a); }},
@@ -41,7 +46,10 @@ inline const Op table[] = {
     {"sigmoid", "sigmoid", 1, [](EMU_OP) { return 1.0f / (1.0f + std::exp(-a)); }},
     {"silu", "silu", 1, [](EMU_OP) { return a / (1.0f + std::exp(-a)); }},
     {"gelu", "gelu", 1, [](EMU_OP) { return 0.5f * a * (1.0f + std::erf(a * 0.70710678118654752f)); }},
-    {"gelu_tanh", "gelu_tanh", 1, [](EMU_OP) { return 0.5f * a * (1.0f + std::tanh(0.79788456080286536f * (a + 0.044715f * a * a * a))); }},
+    {"gelu_tanh",
+     "gelu_tanh",
+     1,
+     [](EMU_OP) { return 0.5f * a * (1.0f + std::tanh(0.79788456080286536f * (a + 0.044715f * a * a * a))); }},
     {"erf", "erf", 1, [](EMU_OP) { return std::erf(a); }},
     {"erfc", "erfc", 1, [](EMU_OP) { return std::erfc(a); }},
     {"sin", "sin", 1, [](EMU_OP) { return std::sin(a); }},
@@ -49,7 +57,9 @@ inline const Op table[] = {
     {"abs", "abs", 1, [](EMU_OP) { return std::fabs(a); }},
     {"negative", "negative", 1, [](EMU_OP) { return -a; }},
     {"square", "square", 1, [](EMU_OP) { return a * a; }},
-    {"sign", "sign", 1, [](EMU_OP) { return a > 0.0f ? 1.0f : a < 0.0f ? -1.0f : 0.0f; }},
+    {"sign", "sign", 1, [](EMU_OP) { return a > 0.0f   ? 1.0f
+                                            : a < 0.0f ? -1.0f
+                                                       : 0.0f; }},
     {"power", "power", 1, [](EMU_OP) { return std::pow(a, p); }},
     {"identity", "identity", 1, [](EMU_OP) { return a; }},
     {"floor", "rounding_op", 1, [](EMU_OP) { return std::floor(a); }},
@@ -73,7 +83,9 @@ inline const Op table[] = {
     {"rsub", "rsub", 1, [](EMU_OP) { return p - a; }, cut},
     {"unary_max", "unary_max", 1, [](EMU_OP) { return a > p ? a : p; }},
     {"unary_min", "unary_min", 1, [](EMU_OP) { return a < p ? a : p; }},
-    {"clamp", "clamp", 1, [](EMU_OP) { return a < p ? p : a > q ? q : a; }},
+    {"clamp", "clamp", 1, [](EMU_OP) { return a < p   ? p
+                                              : a > q ? q
+                                                      : a; }},
     {"unary_eq", "unary_eq", 1, [](EMU_OP) { return a == p ? 1.0f : 0.0f; }},
     {"unary_ne", "unary_ne", 1, [](EMU_OP) { return a != p ? 1.0f : 0.0f; }},
     {"unary_gt", "unary_gt", 1, [](EMU_OP) { return a > p ? 1.0f : 0.0f; }},
@@ -128,10 +140,9 @@ inline const Op& find(const char* name) {
 }
 
 inline void round_result(const Compute& compute, Rounding rounding, float* values) {
-    const bool half = compute.srca.format == DataFormat::Float16;
-    for (std::uint32_t i = 0; i < tile_elements; i += 16) {
+    for (std::uint32_t i = 0; i < tile_elements; i += chunk) {
         Words x = flush_denormals(load<Words>(values + i));
-        if (!compute.fp32_dest && half) {
+        if (compute.fp16_dest) {
             x = rounding == Rounding::truncate ? widen_fp16(narrow_fp16(x)) : round_fp16(x);
         } else if (!compute.fp32_dest) {
             x = rounding == Rounding::truncate ? x & 0xffff0000u : round_bf16_even(x);
@@ -152,17 +163,24 @@ void emu_sfpu(
     std::uint32_t out,
     std::uint32_t p0,
     std::uint32_t p1,
-    emu::Site site) {
+    emu::Site site
+) {
     Core& core = enter(site);
     const sfpu::Op& op = sfpu::find(name);
     Compute& compute = computing(core, name);
     if (compute.sfpu_init == nullptr || std::strcmp(compute.sfpu_init, op.init) != 0) {
         KERNEL_ERROR(
-            no_index, "%s_tile without %s_tile_init: in force is %s%s", name, op.init,
-            compute.sfpu_init ? compute.sfpu_init : "no SFPU init", compute.sfpu_init ? "_tile_init" : "");
+            no_index,
+            "%s_tile without %s_tile_init: in force is %s%s",
+            name,
+            op.init,
+            compute.sfpu_init ? compute.sfpu_init : "no SFPU init",
+            compute.sfpu_init ? "_tile_init" : ""
+        );
     }
     const std::uint32_t operands[3] = {a, b, c};
     const float* inputs[3];
+    bool reduced = false;
     for (std::uint32_t i = 0; i < 3; ++i) {
         const bool used = i < op.operands;
         DstTile& tile = used ? compute.dst.operand(operands[i], name) : compute.dst.math(out, name);
@@ -170,6 +188,7 @@ void emu_sfpu(
             KERNEL_ERROR(no_index, "%s_tile of DST tile %u, which holds integers", name, operands[i]);
         }
         inputs[i] = tile.values;
+        reduced = reduced || (used && tile.reduced);
     }
     DstTile& result = compute.dst.math(out, name);
     float p, q;
@@ -177,9 +196,11 @@ void emu_sfpu(
     std::memcpy(&q, &p1, 4);
     for (std::uint32_t i = 0; i < tile_elements; ++i) {
         const bool none = op.operands == 0;
-        result.values[i] = op.function(none ? 0.0f : inputs[0][i], none ? 0.0f : inputs[1][i], none ? 0.0f : inputs[2][i], p, q);
+        result.values[i] =
+            op.function(none ? 0.0f : inputs[0][i], none ? 0.0f : inputs[1][i], none ? 0.0f : inputs[2][i], p, q);
     }
     result.holds = DstTile::Holds::floats;
+    result.reduced = reduced;
     sfpu::round_result(compute, op.rounding, result.values);
     ++core.counts.sfpu;
 }
@@ -192,25 +213,35 @@ void emu_typecast(DataFormat from, DataFormat to, std::uint32_t dst, emu::Site s
     }
     DstTile& tile = compute.dst.operand(dst, "typecast_tile");
     if ((tile.holds == DstTile::Holds::integers) != is_integer(from)) {
-        KERNEL_ERROR(no_index, "typecast_tile from %s, but DST tile %u holds %s", format_name(from), dst,
-            tile.holds == DstTile::Holds::integers ? "integers" : "floats");
+        KERNEL_ERROR(
+            no_index,
+            "typecast_tile from %s, but DST tile %u holds %s",
+            format_name(from),
+            dst,
+            tile.holds == DstTile::Holds::integers ? "integers" : "floats"
+        );
     }
     if (is_integer(to) && !compute.fp32_dest) {
         KERNEL_ERROR(no_index, "typecast_tile to %s needs a float32 DST (fp32_dest_acc)", format_name(to));
     }
-    for (std::uint32_t i = 0; i < tile_elements; i += 16) {
+    for (std::uint32_t i = 0; i < tile_elements; i += chunk) {
         Words x = load<Words>(tile.values + i);
-        for (std::uint32_t lane = 0; lane < 16; ++lane) {
+        for (std::uint32_t lane = 0; lane < chunk; ++lane) {
             float value;
             std::uint32_t word = x[lane];
             std::memcpy(&value, &word, 4);
             if (is_integer(from) && !is_integer(to)) {
-                value = from == DataFormat::Int32 ? static_cast<float>(static_cast<std::int32_t>(word)) : static_cast<float>(word);
+                value = from == DataFormat::Int32 ? static_cast<float>(static_cast<std::int32_t>(word))
+                                                  : static_cast<float>(word);
                 std::memcpy(&word, &value, 4);
             } else if (!is_integer(from) && is_integer(to)) {
                 // Towards zero, saturating; NaN becomes 0.
-                const double low = to == DataFormat::Int32 ? -2147483648.0 : 0.0, high = to == DataFormat::Int32 ? 2147483647.0 : 4294967295.0;
-                const double clamped = std::isnan(value) ? 0.0 : value < low ? low : value > high ? high : static_cast<double>(value);
+                const double low = to == DataFormat::Int32 ? -2147483648.0 : 0.0,
+                             high = to == DataFormat::Int32 ? 2147483647.0 : 4294967295.0;
+                const double clamped = std::isnan(value) ? 0.0
+                                       : value < low     ? low
+                                       : value > high    ? high
+                                                         : static_cast<double>(value);
                 word = static_cast<std::uint32_t>(static_cast<std::int64_t>(clamped));
             }
             x[lane] = word;

@@ -24,12 +24,16 @@ enum class VectorMode : std::uint8_t { None = 0, R = 1, C = 2, RC = 4, RC_custom
 
 namespace detail {
 constexpr emu::Bcast bcast(BroadcastType type) {
-    return type == COL ? emu::Bcast::col : type == ROW ? emu::Bcast::row : type == SCALAR ? emu::Bcast::scalar
-                                                                                          : emu::Bcast::none;
+    return type == COL      ? emu::Bcast::col
+           : type == ROW    ? emu::Bcast::row
+           : type == SCALAR ? emu::Bcast::scalar
+                            : emu::Bcast::none;
 }
 template <EltwiseBinaryType Type>
 constexpr emu::Eltwise eltwise() {
-    static_assert(Type == ELWADD || Type == ELWSUB || Type == ELWMUL, "only add, sub and mul exist on the matrix engine");
+    static_assert(
+        Type == ELWADD || Type == ELWSUB || Type == ELWMUL, "only add, sub and mul exist on the matrix engine"
+    );
     return Type == ELWADD ? emu::Eltwise::add : Type == ELWSUB ? emu::Eltwise::sub : emu::Eltwise::mul;
 }
 template <EltwiseBinaryReuseDestType Type>

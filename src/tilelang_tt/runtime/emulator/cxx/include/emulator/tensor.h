@@ -1,4 +1,5 @@
-// Tensor accessors. One compile-time argument per tensor: its number; where its pages lie is the emulator core's business.
+// Tensor accessors. One compile-time argument per tensor: its number; where its pages lie is the emulator core's
+// business.
 #pragma once
 #include "emulator/base.h"
 
@@ -13,8 +14,9 @@ class TensorAccessor {
 public:
     template <std::uint32_t Offset, std::uint32_t CommonOffset>
     ALWI TensorAccessor(
-        TensorAccessorArgs<Offset, CommonOffset>, std::uint32_t address, std::uint32_t page_bytes = 0, EMU_SITE) :
-        tensor_(TensorAccessorArgs<Offset, CommonOffset>::tensor) {
+        TensorAccessorArgs<Offset, CommonOffset>, std::uint32_t address, std::uint32_t page_bytes = 0, EMU_SITE
+    )
+        : tensor_(TensorAccessorArgs<Offset, CommonOffset>::tensor) {
         emu_tensor_open(tensor_, address, page_bytes, site);
     }
     ALWI std::uint64_t get_noc_addr(std::uint32_t page, std::uint32_t offset = 0, std::uint8_t = 0, EMU_SITE) const {
