@@ -52,8 +52,9 @@ def store_location(func: tirx.PrimFunc, name: str) -> SourceLocation | None:
     if start is None:
         return None
     for node in _nodes(start.file, start.line):
-        is_store = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
-        if is_store and isinstance(node.value, ast.Name) and node.value.id == name:
+        if not isinstance(node, ast.Subscript) or not isinstance(node.ctx, ast.Store):
+            continue
+        if isinstance(node.value, ast.Name) and node.value.id == name:
             return SourceLocation(start.file, node.lineno)
     return start
 
