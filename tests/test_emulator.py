@@ -526,6 +526,19 @@ def test_uneven_shards():
     assert (x == y).all()
 
 
+def test_interleaved_in_l1():
+    shape = (32, 32 * 70)  # more pages than cores
+    spec, sources = stream_program(
+        [tensor("x", shape, BF16, "in", memory="L1")], tensor("y", shape, BF16, "out", memory="L1"), COPY, cores=3
+    )
+    x, y = normal(shape, BF16), np.zeros(shape, BF16)
+    report = emulator.run(spec, sources, [x, y])
+    assert (x == y).all()
+    # Page i is on core i modulo 64, so core 0, which has the first 24 pages, finds one of them on itself.
+    assert report.cores[0].noc.l1_local == 2 * 2048
+    assert report.noc.dram_read == 0
+
+
 def test_buffers_on_shards_make_no_transfer():
     shard = ShardSpec((1, 2), (1, 2), ((0, 0), (1, 0)))
     shape = (32, 128)

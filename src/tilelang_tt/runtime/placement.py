@@ -1,14 +1,14 @@
 """Where a program's tensors and circular buffers lie: addresses in DRAM banks and in every core's L1.
 
 L1 of a core, from address 0 up: what the firmware and the kernels' code take, then the circular buffers in order, each
-at the same address on every core, then free space, and from the top down the shards of the tensors that live in L1.
+at the same address on every core, then free space, and from the top down the parts of the tensors that live in L1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..devices import Device
 from ..errors import CapacityError, Code
 from ..program.spec import ProgramSpec, TensorSpec
 from .tiles import tile_bytes, tile_shape
@@ -51,11 +51,11 @@ def place(spec: ProgramSpec) -> Placement:
     used = [("reserved for firmware and kernels", reserved)]
     tensors: list[int] = []
     for tensor in spec.tensors:
-        size = _align(tensor_bytes_per_unit(tensor, spec.device.dram_banks), align)
+        size = _align(tensor_bytes_per_unit(tensor, spec.device), align)
         if tensor.memory == "L1":
             top = (top - size) // align * align
             tensors.append(top)
-            used.append((f"shard of {tensor.name}", size))
+            used.append((f"{'part' if tensor.shard is None else 'shard'} of {tensor.name}", size))
         else:
             tensors.append(dram)
             dram += size
@@ -83,12 +83,21 @@ def place(spec: ProgramSpec) -> Placement:
     return Placement(tuple(tensors), tuple(buffers), tuple(used))
 
 
-def tensor_bytes_per_unit(tensor: TensorSpec, banks: int) -> int:
+def tensor_units(tensor: TensorSpec, device: Device) -> list[tuple[int, int]]:
+    """Where a tensor's parts lie: cores for L1, (bank, 0) for DRAM. Shard i, or every page i modulo their number, is on
+    the i-th.
+    """
+    if tensor.shard is not None:
+        return list(tensor.shard.cores)
+    return list(device.cores) if tensor.memory == "L1" else [(bank, 0) for bank in range(device.dram_banks)]
+
+
+def tensor_bytes_per_unit(tensor: TensorSpec, device: Device) -> int:
     """Bytes that a tensor takes in every DRAM bank or core that holds a part of it."""
     page = tile_bytes(tensor.data_format)
     if tensor.shard is not None:
         return tensor.shard.shard_tiles[0] * tensor.shard.shard_tiles[1] * page
-    return -(-tile_shape(tensor.shape).pages // banks) * page
+    return -(-tile_shape(tensor.shape).pages // len(tensor_units(tensor, device))) * page
 
 
 def core_args(spec: ProgramSpec) -> list[tuple[int, ...]]:
@@ -109,12 +118,3 @@ def core_coordinates(spec: ProgramSpec) -> list[tuple[int, int]]:
 
 def _align(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
-
-
-def unique_units(tensors: Sequence[TensorSpec]) -> list[tuple[int, int]]:
-    """Cores that hold a shard of a tensor in L1, each once, in order of first use."""
-    seen: dict[tuple[int, int], None] = {}
-    for tensor in tensors:
-        if tensor.memory == "L1" and tensor.shard is not None:
-            seen.update(dict.fromkeys(tensor.shard.cores))
-    return list(seen)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import Code, ExecutionError, LayoutError, ProgramError
+from ...errors import Code, ExecutionError, ProgramError
 from ...program.spec import ProgramSpec
 from ..placement import place
 from ..report import RunReport
@@ -122,14 +122,6 @@ def _check_program(spec: ProgramSpec, sources: Mapping[str, str]) -> None:
                 subject=cb.name,
                 found=f"pages of {cb.page_size} bytes, tensor {cb.tensor!r}",
                 expected=f"pages of {tile_bytes(cb.data_format)} bytes ({cb.data_format})",
-            )
-    for tensor in spec.tensors:
-        if tensor.memory == "L1" and tensor.shard is None:
-            raise LayoutError(
-                Code.LAYOUT_UNSUPPORTED,
-                "the emulator does not place interleaved tensors in L1",
-                subject=tensor.name,
-                hint="shard it over cores, or keep it in DRAM",
             )
 
 

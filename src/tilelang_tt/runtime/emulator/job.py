@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import Code, ExecutionError, SourceLocation
 from ...program.spec import ProgramSpec, TensorSpec
-from ..placement import Placement, core_args, core_coordinates, tensor_bytes_per_unit, unique_units
+from ..placement import Placement, core_args, core_coordinates, tensor_bytes_per_unit, tensor_units
 from ..report import CoreReport, NocBytes, RunReport, TileOps
 from ..tiles import FORMAT_DTYPES, TILE, tile_bytes, tile_shape, tilize, untilize
 
@@ -55,7 +55,8 @@ def job_text(
     """The job as the emulator reads it (host/job.h): one declaration per line."""
     device = spec.device
     running = core_coordinates(spec)
-    cores = list(dict.fromkeys([*running, *unique_units(spec.tensors)]))
+    holders = [core for tensor in spec.tensors if tensor.memory == "L1" for core in tensor_units(tensor, device)]
+    cores = list(dict.fromkeys([*running, *holders]))
     number = {core: i for i, core in enumerate(cores)}
     args = dict(zip(running, core_args(spec), strict=True))
     banks = device.noc.dram_banks if device.noc is not None else [(0, 0)] * device.dram_banks
@@ -79,12 +80,11 @@ def job_text(
             f"tensor {tensor.name} {tensor.data_format} {tensor.memory} {tensor.direction}"
             f" {tile_bytes(tensor.data_format)} {shape.pages} {shape.tile_columns} {placement.tensors[i]} {file.path}"
         )
-        if tensor.shard is not None:
-            shard = tensor.shard
-            # A DRAM shard's place is its bank, written as the core (bank, 0).
-            units = [core[0] if tensor.memory == "DRAM" else number[core] for core in shard.cores]
-            numbers = [i, *shard.grid, *shard.shard_tiles, len(units), *units]
-            lines.append("shards " + " ".join(map(str, numbers)))
+        # Cores by their number in this job, DRAM banks by their own.
+        units = [number[unit] if tensor.memory == "L1" else unit[0] for unit in tensor_units(tensor, device)]
+        shape_words = [] if tensor.shard is None else [*tensor.shard.grid, *tensor.shard.shard_tiles]
+        kind = "interleaved" if tensor.shard is None else "sharded"
+        lines.append(" ".join(map(str, [kind, i, *shape_words, len(units), *units])))
     for cb, address in zip(spec.circular_buffers, placement.circular_buffers, strict=True):
         tensor = "-" if cb.tensor is None else str(names.index(cb.tensor))
         lines.append(
@@ -165,9 +165,9 @@ def run_report(spec: ProgramSpec, placement: Placement, outcome: Outcome) -> Run
     """What the run did, from the emulator's counts."""
     names = [tensor.name for tensor in spec.tensors]
     shards = [
-        (tensor.shard.cores, tensor_bytes_per_unit(tensor, 1))
+        (frozenset(tensor_units(tensor, spec.device)), tensor_bytes_per_unit(tensor, spec.device))
         for tensor in spec.tensors
-        if tensor.shard is not None and tensor.memory == "L1"
+        if tensor.memory == "L1"
     ]
     everywhere = placement.l1_bytes - sum(size for _, size in shards)
     cores = []

@@ -146,7 +146,15 @@ def _kernel_job(
 
 
 def _compile(compiler: str, target: Path, flags: list[str], source: tuple[str, str] | None, what: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExecutionError(
+            Code.TOOLCHAIN,
+            f"the directory for compiled kernels cannot be made: {error}",
+            subject=str(target.parent),
+            hint="set TILELANG_TT_CACHE to a directory that can be written",
+        ) from error
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="build-") as folder:
         command = [compiler, *flags]
         if source is not None:

@@ -9,20 +9,6 @@ struct Region {
     std::uint32_t offset = 0;  // from the region's start
 };
 
-// Bytes of one core's L1 that a sharded tensor takes, in every core that holds a shard.
-inline std::uint32_t shard_bytes(const Tensor& tensor) {
-    return tensor.shard_rows * tensor.shard_columns * tensor.page_bytes;
-}
-
-inline bool holds_shard(const Tensor& tensor, std::uint32_t core) {
-    for (const std::uint32_t unit : tensor.shard_units) {
-        if (unit == core) {
-            return true;
-        }
-    }
-    return false;
-}
-
 inline Region find_region(Core& core, std::uint32_t offset, std::uint32_t size) {
     for (CircularBuffer& buffer : core.cbs) {
         if (buffer.spec && offset >= buffer.spec->address && offset - buffer.spec->address < buffer.bytes()) {
@@ -43,12 +29,16 @@ inline Region find_region(Core& core, std::uint32_t offset, std::uint32_t size) 
         }
     }
     for (const auto& tensor : core.program.tensors) {
-        if (tensor->in_l1 && holds_shard(*tensor, core.index) && offset >= tensor->address &&
-            offset - tensor->address < shard_bytes(*tensor)) {
+        if (tensor->in_l1 && tensor->lies_on(core.index) && offset >= tensor->address &&
+            offset - tensor->address < tensor->bytes_per_unit()) {
             const std::uint32_t from = offset - tensor->address;
-            if (size > shard_bytes(*tensor) - from) {
+            if (size > tensor->bytes_per_unit() - from) {
                 KERNEL_ERROR(
-                    no_index, "%u bytes at offset %u run past the shard of '%s'", size, from, tensor->name.c_str()
+                    no_index,
+                    "%u bytes at offset %u run past this core's part of '%s'",
+                    size,
+                    from,
+                    tensor->name.c_str()
                 );
             }
             return {nullptr, tensor.get(), from};
@@ -56,7 +46,7 @@ inline Region find_region(Core& core, std::uint32_t offset, std::uint32_t size) 
     }
     KERNEL_ERROR(
         no_index,
-        "L1 address %u (%u bytes) is out of bounds: it lies in no circular buffer and no shard of this core",
+        "L1 address %u (%u bytes) is out of bounds: it lies in no circular buffer and no tensor of this core",
         offset,
         size
     );

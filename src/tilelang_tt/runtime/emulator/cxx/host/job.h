@@ -115,22 +115,25 @@ inline void parse_tensor(JobLine& line, Program& program) {
     program.tensors.push_back(std::move(tensor));
 }
 
-inline void parse_shards(JobLine& line, Program& program) {
+inline void parse_units(JobLine& line, Program& program, bool sharded) {
     const std::uint32_t index = line.number();
     if (index >= program.tensors.size()) {
-        bad_job("shards of an unknown tensor");
+        bad_job("the place of an unknown tensor");
     }
     Tensor& tensor = *program.tensors[index];
-    tensor.grid_rows = line.number();
-    tensor.grid_columns = line.number();
-    tensor.shard_rows = line.number();
-    tensor.shard_columns = line.number();
-    tensor.shard_units = line.list<std::uint32_t>([&] { return line.number(); });
-    if (tensor.shard_units.size() != std::size_t{tensor.grid_rows} * tensor.grid_columns || tensor.shard_rows == 0 ||
-        tensor.shard_columns == 0) {
-        bad_job("shards of " + tensor.name);
+    std::uint32_t grid_rows = 0;
+    if (sharded) {
+        grid_rows = line.number();
+        tensor.grid_columns = line.number();
+        tensor.shard_rows = line.number();
+        tensor.shard_columns = line.number();
     }
+    tensor.units = line.list<std::uint32_t>([&] { return line.number(); });
     line.end();
+    const std::size_t wanted = sharded ? std::size_t{grid_rows} * tensor.grid_columns : tensor.units.size();
+    if (tensor.units.empty() || tensor.units.size() != wanted || (sharded && tensor.bytes_per_unit() == 0)) {
+        bad_job("the place of tensor " + tensor.name);
+    }
 }
 
 inline void parse_line(const std::string& keyword, JobLine& line, Program& program) {
@@ -161,8 +164,8 @@ inline void parse_line(const std::string& keyword, JobLine& line, Program& progr
         program.common_args = line.list<std::uint32_t>([&] { return line.number(); });
     } else if (keyword == "tensor") {
         parse_tensor(line, program);
-    } else if (keyword == "shards") {
-        parse_shards(line, program);
+    } else if (keyword == "interleaved" || keyword == "sharded") {
+        parse_units(line, program, keyword == "sharded");
     } else if (keyword == "cb") {
         CircularBufferSpec cb{};
         cb.index = line.number();

@@ -68,13 +68,6 @@ inline RemoteRange resolve(Core& core, std::uint64_t address, std::uint32_t size
             continue;
         }
         const std::uint32_t from = low - tensor->address;
-        if (!tensor->sharded()) {
-            const std::uint64_t page = std::uint64_t{from / tensor->page_bytes} * core.program.banks.size() + unit;
-            if (unit < core.program.banks.size() && page < tensor->pages) {
-                return page_range(core, *tensor, static_cast<std::uint32_t>(page), from % tensor->page_bytes, size);
-            }
-            continue;
-        }
         const std::uint32_t page = core.program.page_at(*tensor, unit, from);
         if (page != no_index) {
             return page_range(core, *tensor, page, from % tensor->page_bytes, size);

@@ -80,14 +80,28 @@ struct Tensor {
     std::uint32_t page_columns = 0;  // pages per row of the tensor
     std::uint8_t* data = nullptr;    // the job's file, pages in order
 
-    // Sharded: shard (sy, sx) is on unit shard_units[sy * grid_columns + sx], a core or a DRAM bank.
-    std::uint32_t grid_rows = 0, grid_columns = 0, shard_rows = 0, shard_columns = 0;
-    std::vector<std::uint32_t> shard_units;
+    // Where pages lie: DRAM banks or cores. Interleaved, page i is on unit i modulo their number; sharded, shard (sy,
+    // sx) is on units[sy * grid_columns + sx].
+    std::vector<std::uint32_t> units;
+    std::uint32_t grid_columns = 0, shard_rows = 0, shard_columns = 0;  // 0: interleaved
 
     // Kept for tensors that the kernels write.
     PageUsers writers, readers;
 
-    bool sharded() const { return !shard_units.empty(); }
+    bool sharded() const { return shard_rows != 0; }
+    // Bytes of every unit that the tensor takes.
+    std::uint32_t bytes_per_unit() const {
+        const auto count = static_cast<std::uint32_t>(units.size());
+        return page_bytes * (sharded() ? shard_rows * shard_columns : (pages + count - 1) / count);
+    }
+    bool lies_on(std::uint32_t unit) const {
+        for (const std::uint32_t mine : units) {
+            if (mine == unit) {
+                return true;
+            }
+        }
+        return false;
+    }
 };
 
 struct PageLocation {
@@ -153,29 +167,33 @@ struct Program {
     }
 
     // Where page `page` of `tensor` lies. The page must exist.
-    PageLocation locate(const Tensor& tensor, std::uint32_t page) const {
+    static PageLocation locate(const Tensor& tensor, std::uint32_t page) {
         if (!tensor.sharded()) {
-            const auto count = static_cast<std::uint32_t>(banks.size());
-            return {page % count, page / count * tensor.page_bytes};
+            const auto count = static_cast<std::uint32_t>(tensor.units.size());
+            return {tensor.units[page % count], page / count * tensor.page_bytes};
         }
         const std::uint32_t row = page / tensor.page_columns, column = page % tensor.page_columns;
         const std::uint32_t shard = row / tensor.shard_rows * tensor.grid_columns + column / tensor.shard_columns;
         const std::uint32_t local = row % tensor.shard_rows * tensor.shard_columns + column % tensor.shard_columns;
-        return {tensor.shard_units[shard], local * tensor.page_bytes};
+        return {tensor.units[shard], local * tensor.page_bytes};
     }
 
-    // The page that lies at `offset` bytes from the address of sharded `tensor` on `unit`; no_index if none does.
-    std::uint32_t page_at(const Tensor& tensor, std::uint32_t unit, std::uint32_t offset) const {
+    // The page that lies at `offset` bytes from the tensor's address on `unit`; no_index if none does.
+    static std::uint32_t page_at(const Tensor& tensor, std::uint32_t unit, std::uint32_t offset) {
         const std::uint32_t local = offset / tensor.page_bytes;
-        for (std::uint32_t shard = 0; shard < tensor.shard_units.size(); ++shard) {
-            if (tensor.shard_units[shard] == unit && local < tensor.shard_rows * tensor.shard_columns) {
-                const std::uint32_t row =
-                    shard / tensor.grid_columns * tensor.shard_rows + local / tensor.shard_columns;
-                const std::uint32_t column =
-                    shard % tensor.grid_columns * tensor.shard_columns + local % tensor.shard_columns;
-                const std::uint32_t page = row * tensor.page_columns + column;
-                return column < tensor.page_columns && page < tensor.pages ? page : no_index;
+        const auto count = static_cast<std::uint32_t>(tensor.units.size());
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (tensor.units[i] != unit || offset >= tensor.bytes_per_unit()) {
+                continue;
             }
+            std::uint32_t page = local * count + i;
+            if (tensor.sharded()) {
+                const std::uint32_t row = i / tensor.grid_columns * tensor.shard_rows + local / tensor.shard_columns;
+                const std::uint32_t column =
+                    i % tensor.grid_columns * tensor.shard_columns + local % tensor.shard_columns;
+                page = column < tensor.page_columns ? row * tensor.page_columns + column : no_index;
+            }
+            return page < tensor.pages ? page : no_index;
         }
         return no_index;
     }
