@@ -1,0 +1,210 @@
+"""Compiles the programs of the device tests: ``python tests/device/compile_programs.py OUT [--device NAME ...]``.
+
+Needs TileLang. ``pytest tests/device --programs OUT`` runs what it writes, which needs ttnn and numpy only. For every
+device and case there is a directory ``OUT/<device>/<case>`` with the saved program in ``program`` and ``tensors.npz``:
+the inputs by parameter name, what numpy gives in float32 as ``expected.<output>``, and the tolerance relative to the
+largest expected element. bfloat16 tensors are stored by their bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import kernels
+
+import tilelang_tt as tt
+from tilelang_tt.layout import block_sharded, height_sharded, interleaved, width_sharded
+
+DEVICES = ("wormhole_n150_full", "blackhole_p150")
+"""The grids of the chips without Tensix dispatch, as ttnn gives them with slow dispatch."""
+
+DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float32": np.dtype(np.float32)}
+# The matrix engine takes float32 as TF32 and sums products aligned to 12 bits (measured: 1.5e-3 and 3.4e-4 of the
+# largest output); packing rounds to the output's mantissa.
+TOLERANCE = {"bfloat16": 2.0**-8, "float32": 2e-3}
+EXACT = 0.0
+
+Tensors = dict[str, np.ndarray]
+
+
+@dataclass
+class Case:
+    """One program and one call of it."""
+
+    name: str
+    func: Any
+    inputs: Tensors
+    expected: Tensors
+    tolerance: float
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    out_idx: int | None = None
+
+
+def random(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
+
+
+def f32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32)
+
+
+def gemm(name, shape, block, dtype="bfloat16", out_dtype=None, relu=False, stages=2, **options) -> Case:
+    m, n, k = shape
+    func = kernels.gemm.get_tir(m, n, k, *block, dtype=dtype, out_dtype=out_dtype, stages=stages, relu=relu)
+    a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
+    c = f32(a) @ f32(b)
+    tolerance = TOLERANCE[out_dtype or dtype]
+    return Case(name, func, {"A": a, "B": b}, {"C": np.maximum(c, 0) if relu else c}, tolerance, **options)
+
+
+def transposed(name, shape, block, trans_a, trans_b, dtype="bfloat16", **options) -> Case:
+    m, n, k = shape
+    a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
+    stored = {name: np.ascontiguousarray(x.T) if t else x for name, x, t in (("A", a, trans_a), ("B", b, trans_b))}
+    func = kernels.gemm_transposed.get_tir(m, n, k, *block, trans_a, trans_b, dtype)
+    return Case(name, func, stored, {"C": f32(a) @ f32(b)}, TOLERANCE[dtype], **options)
+
+
+def bias(name, shape, block, dtype="bfloat16", residual=False, **options) -> Case:
+    m, n, k = shape
+    a, b, v, r = (random(s, dtype, i) for i, s in enumerate([(m, k), (k, n), (n,), (m, n)]))
+    c = np.maximum(f32(a) @ f32(b) + f32(v), 0)
+    func = kernels.gemm_bias.get_tir(m, n, k, *block, dtype=dtype, residual=residual)
+    inputs = {"A": a, "B": b, "bias": v, "R": r}
+    return Case(name, func, inputs, {"C": c * 0.5 - f32(r) if residual else c}, TOLERANCE[dtype], **options)
+
+
+def binary(name, shape, block, op="add", dtype="bfloat16", tolerance=None, **options) -> Case:
+    a, b = random(shape, dtype, 1), random(shape, dtype, 2)
+    c = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[op](f32(a), f32(b))
+    func = kernels.binary.get_tir(*shape, *block, op, dtype)
+    return Case(name, func, {"A": a, "B": b}, {"C": c}, TOLERANCE[dtype] if tolerance is None else tolerance, **options)
+
+
+def copy(name, shape, block, dtype, out_dtype, tolerance, **options) -> Case:
+    a = random(shape, dtype, 1)
+    func = kernels.copy.get_tir(*shape, *block, dtype, out_dtype)
+    return Case(name, func, {"A": a}, {"B": f32(a)}, tolerance, **options)
+
+
+def gemm_cases() -> Iterator[Case]:
+    for dtype in DTYPES:
+        for block in ((32, 32, 32), (64, 64, 32), (128, 128, 32), (32, 96, 64), (96, 32, 128)):
+            label = "x".join(map(str, block))
+            yield gemm(f"gemm_{dtype}_{label}", (384, 384, 256), block, dtype)
+            yield gemm(f"gemm_relu_{dtype}_{label}", (384, 384, 256), block, dtype, relu=True)
+        for block in ((32, 64, 32), (128, 64, 32)):
+            for residual in (False, True):
+                label = "x".join(map(str, block)) + ("_residual" if residual else "")
+                yield bias(f"gemm_bias_relu_{dtype}_{label}", (128, 128, 96), block, dtype, residual)
+    for stages in (0, 1, 3):
+        yield gemm(f"gemm_stages_{stages}", (128, 128, 128), (64, 64, 32), stages=stages)
+    yield gemm("gemm_float32_out", (128, 128, 64), (128, 128, 32), out_dtype="float32")
+    yield gemm("gemm_float32_out_relu", (128, 128, 64), (128, 128, 32), out_dtype="float32", relu=True)
+    yield gemm("gemm_all_cores", (512, 512, 64), (32, 32, 32))
+    yield gemm("gemm_one_core", (256, 256, 256), (256, 256, 64), relu=True)
+    yield gemm("gemm_out_idx", (128, 128, 128), (64, 64, 32), out_idx=-1)
+    for trans_a in (False, True):
+        for trans_b in (False, True):
+            for block in ((64, 64, 64), (128, 96, 32)):
+                label = f"{'t' if trans_a else 'n'}{'t' if trans_b else 'n'}_{'x'.join(map(str, block))}"
+                yield transposed(f"gemm_{label}", (256, 192, 128), block, trans_a, trans_b)
+    yield transposed("gemm_tt_float32", (128, 192, 128), (64, 96, 32), True, True, "float32")
+    a, b = random((3, 64, 64), "bfloat16", 1), random((3, 64, 96), "bfloat16", 2)
+    func = kernels.batched_gemm.get_tir(3, 64, 96, 64, 32, 32, 32)
+    yield Case("gemm_batched", func, {"A": a, "B": b}, {"C": f32(a) @ f32(b)}, TOLERANCE["bfloat16"])
+
+
+def elementwise_cases() -> Iterator[Case]:
+    for dtype in DTYPES:
+        for op in ("add", "sub", "mul"):
+            yield binary(f"{op}_{dtype}", (128, 192), (64, 96), op, dtype)
+        yield copy(f"copy_{dtype}", (96, 128), (32, 64), dtype, dtype, EXACT)
+    yield binary("add_many_tiles_per_core", (1024, 1024), (32, 32))
+    yield copy("copy_float32_to_bfloat16", (64, 64), (32, 32), "float32", "bfloat16", TOLERANCE["bfloat16"])
+    yield copy("copy_bfloat16_to_float32", (64, 64), (32, 32), "bfloat16", "float32", EXACT)
+
+
+def sharded_cases() -> Iterator[Case]:
+    for block in ((32, 32, 32), (64, 64, 64), (128, 64, 32)):
+        for dtype in DTYPES:
+            layout = {"C": block_sharded((256, 512), (2, 4))}
+            label = "x".join(map(str, block))
+            yield gemm(f"shard_gemm_relu_{dtype}_{label}", (256, 512, 128), block, dtype, relu=True, layout=layout)
+    shape = (256, 256)
+    kinds = {
+        "block": block_sharded(shape, (4, 2)),
+        "height": height_sharded(shape, 4),
+        "width": width_sharded(shape, 4),
+        "columnwise": block_sharded(shape, (4, 2), orientation="col_major"),
+        "block_by_columns": block_sharded(shape, (4, 2), order="col_major", orientation="col_major"),
+        "scattered": block_sharded(shape, (2, 2), core_ranges=[[5, 3, 5, 3], [1, 1, 2, 1], [0, 6, 0, 6]]),
+        "height_scattered": height_sharded(shape, 4, core_ranges=[[5, 3, 5, 3], [0, 6, 1, 6], [4, 0, 4, 0]]),
+    }
+    for kind, layout in kinds.items():
+        for buffers in ("C", "A", "ABC"):
+            layouts = dict.fromkeys(buffers, layout)
+            yield binary(f"shard_add_{kind}_{buffers}", shape, (32, 64), layout=layouts)
+    uneven = block_sharded((320, 224), (3, 2))
+    yield binary("shard_add_uneven", (320, 224), (32, 32), layout={"A": uneven, "C": uneven})
+    yield copy("shard_copy", shape, (64, 64), "bfloat16", "bfloat16", EXACT, layout={"B": kinds["block"]})
+    rows = height_sharded((256, 128), 8, axes=("M", "K"))
+    yield gemm("shard_gemm_by_a", (256, 64, 128), (32, 64, 32), layout={"A": rows})
+    by_k = width_sharded((64, 256), 4, axes=("K", "N"))
+    yield transposed("shard_gemm_by_b", (64, 256, 64), (64, 64, 32), False, False, layout={"B": by_k})
+    by_n = height_sharded((256, 64), 4, axes=("N", "K"))
+    yield transposed("shard_gemm_by_b_transposed", (64, 256, 64), (64, 64, 32), False, True, layout={"B": by_n})
+    square = (128, 128)
+    over_network = {"A": block_sharded(square, (2, 2), axes=("M", "K")), "C": block_sharded(square, (2, 2))}
+    options = {"layout": over_network, "schedule": {"partition_mode": "global"}}
+    yield gemm("shard_gemm_global", (128, 128, 128), (64, 64, 32), **options)
+    yield bias("shard_gemm_bias", (256, 256, 96), (64, 64, 32), layout={"C": kinds["block"]})
+    in_l1 = {name: interleaved("L1") for name in "ABC"}
+    yield binary("l1_interleaved_add", square, (64, 64), layout=in_l1)
+    yield gemm("l1_interleaved_gemm", (128, 128, 128), (64, 64, 32), layout=in_l1)
+
+
+FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (gemm_cases, elementwise_cases, sharded_cases)
+
+
+def write(case: Case, device: str, directory: Path) -> None:
+    program = tt.compile(case.func, device, case.layout, case.schedule, out_idx=case.out_idx)
+    directory.mkdir(parents=True, exist_ok=True)
+    program.save(directory / "program")
+    arrays = {name: x.view(np.uint16) if x.dtype == DTYPES["bfloat16"] else x for name, x in case.inputs.items()}
+    expected = {f"expected.{name}": f32(x) for name, x in case.expected.items()}
+    np.savez(directory / "tensors.npz", tolerance=np.float64(case.tolerance), **arrays, **expected)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compile the programs of the device tests.")
+    parser.add_argument("out", type=Path, help="directory to write to")
+    parser.add_argument("--device", action="append", help=f"device to compile for (default: {', '.join(DEVICES)})")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    arguments = parser.parse_args()
+    failed = 0
+    for device in arguments.device or DEVICES:
+        written = 0
+        for case in (case for family in FAMILIES for case in family() if arguments.only in case.name):
+            try:
+                write(case, device, arguments.out / device / case.name)
+                written += 1
+            except tt.TTError as error:
+                failed += 1
+                print(f"{device}/{case.name} does not compile: {error}", file=sys.stderr)
+        print(f"{device}: {written} programs in {arguments.out / device}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

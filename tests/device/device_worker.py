@@ -1,0 +1,73 @@
+"""Runs saved programs on the device, one per line of standard input; results go, as JSON lines, to a file descriptor.
+
+A process of its own, because a kernel that hangs or stops a chip takes the process that runs it along.
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from tilelang_tt.errors import TTError
+from tilelang_tt.runtime import load
+from tilelang_tt.runtime.call import call
+from tilelang_tt.runtime.tiles import dtype_of
+from tilelang_tt.runtime.ttnn_executor.devices import close_device, current_device, device_of
+
+RUNS = 2
+"""Runs of each program: the second finds it cached, and circular buffers as the first left them."""
+
+
+def tensor(spec, arrays):
+    """The array for a parameter: an input's own, or NaN, which no kernel may leave in an output."""
+    if spec.name in arrays:
+        return arrays[spec.name].view(dtype_of(spec.dtype))
+    return np.full(spec.shape, np.nan, dtype_of(spec.dtype))
+
+
+def run(case: Path) -> dict:
+    program = load(case / "program")
+    with np.load(case / "tensors.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    tensors = [tensor(spec, arrays) for spec in program.spec.tensors]
+    returned = program.spec.out_idx
+    outcomes = []
+    for _ in range(RUNS):
+        result, _ = call(program, [x for i, x in enumerate(tensors) if i not in returned], executor="ttnn")
+        if returned:
+            tensors[returned[0]] = result
+        outcomes.append([x.copy() for x in tensors])
+    names = [spec.name for spec in program.spec.tensors]
+    errors = {}
+    for name in (key.removeprefix("expected.") for key in arrays if key.startswith("expected.")):
+        index, want = names.index(name), arrays[f"expected.{name}"].astype(np.float64)
+        found = outcomes[0][index].astype(np.float64)
+        error = np.abs(found - want).max() / np.abs(want).max()
+        errors[name] = float(error) if np.isfinite(found).all() else float("inf")
+    same = all(x.tobytes() == y.tobytes() for x, y in zip(outcomes[0], outcomes[-1], strict=True))
+    return {"errors": errors, "tolerance": float(arrays["tolerance"]), "repeatable": same}
+
+
+def main() -> None:
+    results = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+
+    def answer(values: dict) -> None:
+        results.write(json.dumps(values) + "\n")
+
+    device = device_of(current_device())
+    answer({"device": device.name, "arch": device.arch})
+    for line in sys.stdin:
+        try:
+            answer(run(Path(line.strip())))
+        except TTError as error:
+            answer({"code": error.code.value, "failure": str(error)})
+        except Exception:
+            answer({"failure": traceback.format_exc()})
+    close_device()
+
+
+if __name__ == "__main__":
+    main()
