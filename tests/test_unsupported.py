@@ -206,4 +206,4 @@ def test_a_program_larger_than_l1_is_refused_with_a_table():
         ["786,432", "cb_A_shared:"],
         ["786,432", "cb_B_shared:"],
     ]
-    assert "1,499,136 bytes on wormhole_n150" in str(error)
+    assert "1,393,312 bytes on wormhole_n150" in str(error)

@@ -109,4 +109,4 @@ def test_finds_shards_larger_than_l1(run):
         run(annotated(run, "partitioned", shape=shape), VerifyTTPartition())
     assert refused.value.code is Code.L1_CAPACITY
     assert "2,097,152 bytes" in str(refused.value)
-    assert "1,499,136 bytes" in str(refused.value)
+    assert "1,393,312 bytes" in str(refused.value)

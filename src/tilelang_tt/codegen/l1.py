@@ -25,7 +25,7 @@ def check_l1(buffers: Sequence[CircularBuffer], tensors: Sequence[TensorSpec], d
         if b.tensor is None
     ]
     total = sum(size for _, size in rows)
-    if total <= device.l1_bytes:
+    if total <= device.usable_l1_bytes:
         return
     table = "\n".join(f"{size:>12,} {what}" for what, size in sorted(rows, key=lambda row: -row[1]))
     raise CapacityError(
@@ -33,7 +33,7 @@ def check_l1(buffers: Sequence[CircularBuffer], tensors: Sequence[TensorSpec], d
         "the program does not fit the L1 of a core",
         subject="L1",
         found=f"{total:,} bytes:\n{table}",
-        expected=f"at most {device.l1_bytes:,} bytes on {device.name}",
+        expected=f"at most {device.usable_l1_bytes:,} bytes on {device.name}",
         hint="smaller blocks, fewer num_stages, or smaller shards",
     )
 

@@ -14,6 +14,10 @@ Core = tuple[int, int]
 """Logical worker coordinates (x, y); x grows along a row of the chip."""
 
 
+L1_RESERVED_BYTES = {"wormhole": 105_824, "blackhole": 111_744}
+"""Where a core's circular buffers begin, by architecture (asked of ttnn 0.81.1 on simulated chips)."""
+
+
 class NocGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where things lie on the physical NoC torus, as a route model needs it. Coordinates are (x, y).
 
@@ -42,7 +46,7 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     arch: Literal["wormhole", "blackhole"]
     cores: tuple[Core, ...]
     l1_bytes: int
-    """L1 that kernels and circular buffers of one core may use."""
+    """L1 of one core, what firmware and kernel code take of it included."""
     dram_banks: int
     clock_ghz: float
     dram_bytes_per_cycle: float
@@ -98,6 +102,11 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             found=found,
             expected=expected,
         )
+
+    @property
+    def usable_l1_bytes(self) -> int:
+        """L1 of a core behind what firmware and kernel code take: for circular buffers and tensors."""
+        return self.l1_bytes - L1_RESERVED_BYTES[self.arch]
 
     @cached_property
     def _core_set(self) -> frozenset[Core]:

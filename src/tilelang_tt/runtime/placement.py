@@ -13,8 +13,6 @@ from ..errors import CapacityError, Code
 from ..program.spec import ProgramSpec, TensorSpec
 from .tiles import tile_bytes, tile_shape
 
-L1_RESERVED_BYTES = {"wormhole": 105_824, "blackhole": 111_744}
-"""L1 below the first circular buffer, by architecture: where ttnn 0.81 puts it."""
 DRAM_RESERVED_BYTES = 1 << 20
 """DRAM of every bank below the first tensor."""
 
@@ -47,7 +45,7 @@ def place(spec: ProgramSpec) -> Placement:
     align = dram_alignment(spec.device.arch)
     top = spec.device.l1_bytes
     dram = DRAM_RESERVED_BYTES
-    reserved = L1_RESERVED_BYTES[spec.device.arch]
+    reserved = spec.device.l1_bytes - spec.device.usable_l1_bytes
     used = [("reserved for firmware and kernels", reserved)]
     tensors: list[int] = []
     for tensor in spec.tensors:

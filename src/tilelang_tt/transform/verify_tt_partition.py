@@ -103,8 +103,11 @@ def _verify_recovery(
     if missing:
         raise _invalid("a block index is never recovered", found="no definition", expected=", ".join(missing))
     analyzer = arith.Analyzer()
-    for tag, expected in index_recovery(grid, scalars, scalars[attrs.START_TILE] + loop.loop_var):
-        found = binds[names[tag]].value
+    inlined: dict[tirx.Var, tirx.PrimExpr] = {}
+    for bind in binds.values():
+        inlined[bind.var] = tirx.stmt_functor.substitute(bind.value, inlined)
+    for tag, expected in index_recovery(grid, scalars, loop.loop_var):
+        found = inlined[binds[names[tag]].var]
         if not (tvm.ir.structural_equal(found, expected) or analyzer.can_prove_equal(found, expected)):
             raise _invalid(f"{tag} is not recovered from the work tile's number", found=found, expected=expected)
 
@@ -152,13 +155,13 @@ def _verify_l1(plain: Mapping[str, Any], device: Device) -> None:
             for size in value["nd_shard"]["shard_shape_elems"]:
                 elements *= size
             sizes[key.removeprefix(attrs.BUFFER_PREFIX)] = elements * ELEMENT_BYTES[value["dtype"]]
-    if sum(sizes.values()) > device.l1_bytes:
+    if sum(sizes.values()) > device.usable_l1_bytes:
         raise CapacityError(
             Code.L1_CAPACITY,
             "the shards of one core are more than its L1",
             subject=", ".join(sizes),
             found=", ".join(f"{name}: {size:,} bytes" for name, size in sizes.items()),
-            expected=f"at most {device.l1_bytes:,} bytes on {device.name}",
+            expected=f"at most {device.usable_l1_bytes:,} bytes on {device.name}",
             hint="more shards, or DRAM",
         )
 
