@@ -1,8 +1,8 @@
 """``python -m tilelang_tt.runtime DIR --inputs x.npz [--output out.npz]``: runs a saved program on arrays from a file.
 
 The input file holds one array per tensor that the program reads, by parameter name; outputs that it does not hold start
-as zeros. The output file gets every tensor that the program writes. numpy's files know no bfloat16: such arrays are stored
-by their bits, as 2-byte items (what ``numpy.savez`` makes of ml_dtypes' bfloat16) or uint16, and read back with
+as zeros. The output file gets every tensor that the program writes. numpy's files know no bfloat16: such arrays are
+stored by their bits, as 2-byte items (what ``numpy.savez`` makes of ml_dtypes' bfloat16) or uint16, and read back with
 ``array.view(ml_dtypes.bfloat16)``.
 """
 
@@ -65,8 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.lib.npyio.NpzFile):
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.lib.npyio.NpzFile):
+            with file:
                 return dict(file)
     except (ValueError, EOFError, zipfile.BadZipFile):
         # Whatever numpy makes of such a file, it is none of named arrays.
