@@ -77,10 +77,13 @@ BAD = [
         Code.SCHEDULE_CONFLICT,
         ["core_grid and core_ranges"],
     ),
-    ("another policy", {"policy": "block_2d"}, UNSUPPORTED, ["'block_2d'", "one of contiguous"]),
+    ("another policy", {"policy": "block_3d"}, UNSUPPORTED, ["'block_3d'", "one of contiguous", "'block_2d'"]),
+    ("a policy of three sizes", {"policy": "block_2d(1,2,3)"}, MALFORMED, ["0 or 2 after block_2d"]),
+    ("a policy of size 0", {"policy": "block_cyclic(0)"}, UNSUPPORTED, ["block_cyclic"]),
+    ("blocks of no size", {"order": "block_linear"}, MALFORMED, ["1 after block_linear"]),
     ("a misspelt policy", {"policy": "contigous"}, UNSUPPORTED, ["did you mean 'contiguous'?"]),
     ("a policy of another type", {"policy": 1}, MALFORMED, ["policy"]),
-    ("another order", {"order": "column_major"}, UNSUPPORTED, ["'column_major'", "one of row_major"]),
+    ("another order", {"order": "col_major"}, UNSUPPORTED, ["'col_major'", "one of row_major"]),
 ]
 
 
@@ -129,9 +132,9 @@ class TestWorkGrid:
             WorkGrid(*extents)
 
     def test_tile_ids_have_32_bits(self):
-        assert WorkGrid(2**32 - 1).tiles == 2**32 - 1
-        with refused(Code.NUMBER_TOO_LARGE, str(2**32), "32-bit"):
-            WorkGrid(2**16, 2**16)
+        assert WorkGrid(2**31 - 1).tiles == 2**31 - 1
+        with refused(Code.NUMBER_TOO_LARGE, str(2**31), "32-bit"):
+            WorkGrid(2**16, 2**15)
 
 
 class TestLegacy:

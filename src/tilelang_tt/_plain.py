@@ -6,6 +6,8 @@ from typing import Any, TypeGuard
 
 UINT32_MAX = 2**32 - 1
 """The largest value of a runtime argument."""
+INT32_MAX = 2**31 - 1
+"""The largest value of a kernel's index: TIR's index type is int32."""
 
 
 def is_int(value: Any, *, minimum: int | None = None) -> TypeGuard[int]:

@@ -35,6 +35,10 @@ CORE_RUNTIME_ARGS: Final = "tt_core_runtime_args"
 # whose shards lie on the cores that work on them, so that they are used in place.
 DRIVING_BUFFER: Final = "tt.driving_buffer"
 RESIDENT_BUFFERS: Final = "tt.resident_buffers"
+# How work tiles are shared out over cores in global mode (contiguous where absent), and how they are numbered: over the
+# plane in global mode, within a core's shard in local_shard mode (row_major where absent). See partition/policies.py.
+POLICY: Final = "tt.policy"
+ORDER: Final = "tt.order"
 
 # Written by GridToPersistentTT: thread tag (blockIdx.x ...) -> name of the variable that its loop recovers it in.
 BLOCK_VARS: Final = "tt.block_vars"
@@ -46,6 +50,13 @@ SHARD_COORD_Y: Final = "tt_shard_coord_y"
 SHARD_COORD_X: Final = "tt_shard_coord_x"
 GLOBAL_ARGS: Final = (START_TILE, TILE_COUNT, "Mt", "Kt", "Nt")
 LOCAL_SHARD_ARGS: Final = (*GLOBAL_ARGS, "Sm", "Sn", "Gy", "Gx", SHARD_COORD_Y, SHARD_COORD_X)
+# Behind them, the same on every core: of a policy other than contiguous, how many consecutive tile numbers a core
+# visits at a time and how far apart those runs start; of an order other than row_major, rows and columns of a block of
+# the numbering in work tiles.
+RUN_TILES: Final = "tt_run_tiles"
+RUN_STRIDE: Final = "tt_run_stride"
+RUN_ARGS: Final = (RUN_TILES, RUN_STRIDE)
+BLOCK_ARGS: Final = ("Bm", "Bn")
 
 GLOBAL: Final = "global"
 LOCAL_SHARD: Final = "local_shard"

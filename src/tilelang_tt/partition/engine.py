@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._plain import is_int
-from ..attrs import GLOBAL, GLOBAL_ARGS, LOCAL_SHARD, LOCAL_SHARD_ARGS
+from ..attrs import BLOCK_ARGS, GLOBAL, GLOBAL_ARGS, LOCAL_SHARD, LOCAL_SHARD_ARGS, RUN_ARGS
 from ..devices import Core, Device
 from ..errors import Code, PartitionError, ScheduleError
 from ..layout import Memory, Placement, Projection, place_shards
-from .grid import WorkGrid, check_uint32
+from .grid import WorkGrid, check_index
 from .legacy import LegacySchedule
-from .policies import POLICIES
+from .policies import (
+    BLOCK_2D,
+    BLOCK_CYCLIC,
+    BLOCK_LINEAR,
+    COLUMN_MAJOR,
+    CONTIGUOUS,
+    MATCH_SHARD,
+    ROW_MAJOR,
+    Named,
+    Rectangles,
+    TileRange,
+    block_cyclic,
+    contiguous,
+    even_rectangles,
+    rectangle_cores,
+)
 from .schedule import AUTO, UserSchedule, check_core_count
 from .shard_maps import ShardMap, check_agreement, is_resident
 from .verify import clipped_shard
@@ -73,12 +88,14 @@ def partition(
     if legacy is not None:
         legacy.check(grid)
     driver = None if schedule.partition_mode == GLOBAL else _driving_buffer(buffers)
+    if driver is not None or schedule.partition_mode == LOCAL_SHARD:
+        _check_shard_policy(schedule, driver)
     if driver is not None:
         result = _by_shards_of(driver, grid, kt, device, buffers, schedule)
     elif schedule.partition_mode == LOCAL_SHARD:
         result = _by_given_shards(grid, kt, device, buffers, schedule)
     else:
-        result = _global(grid, kt, device, schedule, legacy)
+        result = _global(grid, kt, device, buffers, schedule, legacy)
     _check_runtime_args(result, schedule)
     return result
 
@@ -92,7 +109,7 @@ def _check_reduction(kt: int) -> None:
             found=kt,
             expected="an integer from 1 up",
         )
-    check_uint32("Kt", "reduction steps", kt)
+    check_index("Kt", "reduction steps", kt)
 
 
 def _check_grid_tiles(grid: WorkGrid, schedule: UserSchedule) -> None:
@@ -121,7 +138,12 @@ def _check_runtime_args(result: WorkPartition, schedule: UserSchedule) -> None:
 
 
 def _global(
-    grid: WorkGrid, kt: int, device: Device, schedule: UserSchedule, legacy: LegacySchedule | None
+    grid: WorkGrid,
+    kt: int,
+    device: Device,
+    buffers: Sequence[PlacedBuffer],
+    schedule: UserSchedule,
+    legacy: LegacySchedule | None,
 ) -> WorkPartition:
     plane = (grid.mt, grid.nt)
     for key, value, only in (
@@ -137,6 +159,34 @@ def _global(
                 expected=f"{list(only)} in global mode",
                 hint='set "partition_mode": "local_shard"' if schedule.partition_mode == AUTO else None,
             )
+    cores = _global_cores(device, schedule, legacy)
+    order, block = _numbering(schedule.order, plane, buffers)
+    if legacy is not None and legacy.tiles_per_core is not None:
+        check_core_count(len(legacy.tiles_per_core), len(cores), "tt_tiles_per_core", _core_set(device, schedule))
+        _check_legacy_policy(schedule)
+        shares = _Shares(CONTIGUOUS, cores, legacy.tiles_per_core)
+    else:
+        shares = _share_out(schedule.policy, order, plane, cores)
+    names, values = (GLOBAL_ARGS, {"Mt": grid.mt, "Kt": kt, "Nt": grid.nt})
+    for extra, of in ((RUN_ARGS, shares.run), (BLOCK_ARGS, block)):
+        if of is not None:
+            names, values = (*names, *extra), {**values, **dict(zip(extra, of, strict=True))}
+    used = [(core, share) for core, share in zip(shares.cores, shares.ranges, strict=False) if share[1]]
+    return WorkPartition(
+        mode=GLOBAL,
+        grid_tiles=plane,
+        shard_grid=(1, 1),
+        local_shape_tiles=plane,
+        runtime_arg_names=names,
+        runtime_constants=values,
+        core_ranges=tuple((x, y, x, y, start, count) for (x, y), (start, count) in used),
+        core_runtime_args=tuple(share for _, share in used),
+        policy=shares.policy,
+        order=order,
+    )
+
+
+def _global_cores(device: Device, schedule: UserSchedule, legacy: LegacySchedule | None) -> list[Core]:
     cores = sorted(schedule.available_cores(device), key=lambda core: (core[1], core[0]))
     limits = [("num_cores", schedule.num_cores)]
     if legacy is not None:
@@ -145,22 +195,101 @@ def _global(
         if count is not None:
             check_core_count(count, len(cores), key, _core_set(device, schedule))
             cores = cores[:count]
-    if legacy is not None and legacy.tiles_per_core is not None:
-        check_core_count(len(legacy.tiles_per_core), len(cores), "tt_tiles_per_core", _core_set(device, schedule))
-        ranges = legacy.tiles_per_core
+    return cores
+
+
+def _check_legacy_policy(schedule: UserSchedule) -> None:
+    for key, value, only in (("policy", schedule.policy, CONTIGUOUS), ("order", schedule.order, ROW_MAJOR)):
+        if value != only:
+            raise ScheduleError(
+                Code.SCHEDULE_CONFLICT,
+                f"{key} {value!r} is asked for, but tt_tiles_per_core already says which core gets which tiles",
+                subject=key,
+                found=value,
+                expected=f"{only}, as the legacy schedule has it",
+                hint=f"leave out {key} or tt_tiles_per_core",
+            )
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """What a policy decides: its normalised name, and row for row core and tile numbers; ``run`` as in RUN_ARGS."""
+
+    policy: str
+    cores: Sequence[Core]
+    ranges: Sequence[TileRange]
+    run: tuple[int, int] | None = None
+
+
+def _share_out(policy: str, order: str, plane: tuple[int, int], cores: Sequence[Core]) -> _Shares:
+    named, tiles = _named(policy, "policy"), plane[0] * plane[1]
+    if named.kind == BLOCK_CYCLIC:
+        chunk = min(named.sizes[0] if named.sizes else 1, tiles)
+        ranges = block_cyclic(tiles, len(cores), chunk)
+        return _Shares(str(Named(BLOCK_CYCLIC, (chunk,))), cores, ranges, (chunk, chunk * len(ranges)))
+    if named.kind == BLOCK_2D:
+        return _rectangle_shares(named, order, plane, cores)
+    return _Shares(CONTIGUOUS, cores, contiguous(tiles, len(cores)))
+
+
+def _rectangle_shares(named: Named, order: str, plane: tuple[int, int], cores: Sequence[Core]) -> _Shares:
+    if order not in (ROW_MAJOR, COLUMN_MAJOR):
+        raise ScheduleError(
+            Code.SCHEDULE_CONFLICT,
+            f"order {order!r} does not go through the rectangles of policy block_2d",
+            subject="order",
+            found=order,
+            expected="row_major or column_major",
+        )
+    if named.sizes:
+        check_core_count(named.sizes[0] * named.sizes[1], len(cores), "policy", "those that the schedule allows")
+        cut = Rectangles.cut(plane, (named.sizes[0], named.sizes[1]))
     else:
-        ranges = POLICIES[schedule.policy](grid.tiles, len(cores))
-    used = [(core, run) for core, run in zip(cores, ranges, strict=False) if run[1]]
-    return WorkPartition(
-        mode=GLOBAL,
-        grid_tiles=plane,
-        shard_grid=(1, 1),
-        local_shape_tiles=plane,
-        runtime_arg_names=GLOBAL_ARGS,
-        runtime_constants={"Mt": grid.mt, "Kt": kt, "Nt": grid.nt},
-        core_ranges=tuple((x, y, x, y, start, count) for (x, y), (start, count) in used),
-        core_runtime_args=tuple(run for _, run in used),
+        cut = even_rectangles(plane, cores)
+    by_column = order == COLUMN_MAJOR
+    placed = zip(rectangle_cores(cut.grid, cores), cut.ranges(by_column), strict=True)
+    rows = sorted(placed, key=lambda row: (row[0][1], row[0][0]))
+    label = str(Named(BLOCK_2D, cut.grid))
+    return _Shares(label, [core for core, _ in rows], [share for _, share in rows], cut.run(by_column))
+
+
+def _numbering(
+    order: str, plane: tuple[int, int], buffers: Sequence[PlacedBuffer] = (), shard: bool = False
+) -> tuple[str, tuple[int, int] | None]:
+    """The order's normalised name, and its block (see BLOCK_ARGS) within a plane or shard of ``plane`` work tiles."""
+    named = _named(order, "order")
+    if named.kind == MATCH_SHARD:
+        # A core's shard is one block of its own, which row_major already goes through.
+        if shard:
+            return ROW_MAJOR, None
+        sizes = named.sizes or _shard_to_match(buffers)
+        block = (min(sizes[0], plane[0]), min(sizes[1], plane[1]))
+        return str(Named(MATCH_SHARD, block)), block
+    if named.kind == BLOCK_LINEAR:
+        side = min(named.sizes[0], max(plane))
+        return str(Named(BLOCK_LINEAR, (side,))), (min(side, plane[0]), min(side, plane[1]))
+    return named.kind, (plane[0], 1) if named.kind == COLUMN_MAJOR else None
+
+
+def _shard_to_match(buffers: Sequence[PlacedBuffer]) -> tuple[int, int]:
+    """Work tiles of a shard of the first written sharded buffer that lines up, else of the first read one."""
+    for buffer in sorted(buffers, key=lambda buffer: not buffer.written):
+        if buffer.projection is not None and buffer.projection.shard_work_tiles is not None:
+            return buffer.projection.shard_work_tiles
+    raise ScheduleError(
+        Code.SCHEDULE_INCOMPLETE,
+        "order match_shard needs shards to match, and no buffer has shards that line up with the work grid",
+        subject="order",
+        found=MATCH_SHARD,
+        expected="match_shard(Sm,Sn) with the work tiles of a block, or a sharded buffer",
     )
+
+
+def _named(text: str, key: str) -> Named:
+    named = Named.parse(text)
+    if named is None:
+        raise ScheduleError(Code.SCHEDULE_MALFORMED, f"{key} is wrong", subject=key, found=repr(text))
+    return named
 
 
 def _core_set(device: Device, schedule: UserSchedule) -> str:
@@ -169,6 +298,19 @@ def _core_set(device: Device, schedule: UserSchedule) -> str:
 
 
 # --- local_shard
+
+
+def _check_shard_policy(schedule: UserSchedule, driver: PlacedBuffer | None) -> None:
+    if schedule.policy in (CONTIGUOUS, AUTO):
+        return
+    raise ScheduleError(
+        Code.SCHEDULE_CONFLICT,
+        f"policy {schedule.policy!r} shares out the whole plane, but shards decide which core gets which work tiles",
+        subject="policy",
+        found=f"shards of buffer {driver.name!r}" if driver is not None else "partition_mode: local_shard",
+        expected="no policy",
+        hint='set "partition_mode": "global", or leave policy out',
+    )
 
 
 def _driving_buffer(buffers: Sequence[PlacedBuffer]) -> PlacedBuffer | None:
@@ -225,7 +367,8 @@ def _by_shards_of(
         check_agreement(driving, shards)
         if is_resident(driving, shards):
             resident.append(buffer.name)
-    return _local_shard(grid, kt, driving.grid, driving.shape, driving.cores, driver.name, tuple(resident))
+    made = _local_shard(grid, kt, driving.grid, driving.shape, driving.cores, schedule.order)
+    return replace(made, driving_buffer=driver.name, resident_buffers=tuple(resident))
 
 
 def _check_overrides(driving: ShardMap, schedule: UserSchedule) -> None:
@@ -293,7 +436,7 @@ def _by_given_shards(
             expected=f"at least {[grid.mt, grid.nt]}",
         )
     cores = _cores_for_given_shards(shard_grid, device, schedule)
-    return _local_shard(grid, kt, shard_grid, shape, cores, None, ())
+    return _local_shard(grid, kt, shard_grid, shape, cores, schedule.order)
 
 
 def _cores_for_given_shards(shard_grid: tuple[int, int], device: Device, schedule: UserSchedule) -> tuple[Core, ...]:
@@ -322,11 +465,11 @@ def _local_shard(
     shard_grid: tuple[int, int],
     shape: tuple[int, int],
     cores: Sequence[Core],
-    driving_buffer: str | None,
-    resident_buffers: tuple[str, ...],
+    order: str,
 ) -> WorkPartition:
     plane = (grid.mt, grid.nt)
-    check_uint32("local_shape_tiles", "work tiles of a shard", max(shape))
+    check_index("local_shape_tiles", "work tiles of a shard", max(shape))
+    order, block = _numbering(order, shape, shard=True)
     rows: list[tuple[CoreRow, tuple[int, ...]]] = []
     for number, (x, y) in enumerate(cores):
         sy, sx = divmod(number, shard_grid[1])
@@ -340,13 +483,13 @@ def _local_shard(
         grid_tiles=plane,
         shard_grid=shard_grid,
         local_shape_tiles=shape,
-        runtime_arg_names=LOCAL_SHARD_ARGS,
+        runtime_arg_names=LOCAL_SHARD_ARGS if block is None else (*LOCAL_SHARD_ARGS, *BLOCK_ARGS),
         runtime_constants={
             **{"Mt": grid.mt, "Kt": kt, "Nt": grid.nt},
             **{"Sm": shape[0], "Sn": shape[1], "Gy": shard_grid[0], "Gx": shard_grid[1]},
+            **({} if block is None else dict(zip(BLOCK_ARGS, block, strict=True))),
         },
         core_ranges=tuple(core_range for core_range, _ in rows),
         core_runtime_args=tuple(args for _, args in rows),
-        driving_buffer=driving_buffer,
-        resident_buffers=resident_buffers,
+        order=order,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._plain import UINT32_MAX, is_int
+from .._plain import INT32_MAX, is_int
 from ..errors import Code, PartitionError
 
 
@@ -13,7 +13,7 @@ class WorkGrid:
     """``T.Kernel(gx, gy, gz)``: work tile (m, n) has n = blockIdx.x and m = blockIdx.z * gy + blockIdx.y.
 
     Raises :class:`PartitionError`: ``bad-value`` for extents below 1, ``number-too-large`` where a work tile's id
-    m * Nt + n, or the number of work tiles, does not fit the 32 bits of a runtime argument.
+    m * Nt + n, or the number of work tiles, does not fit an int32, the type of the kernel's indices.
     """
 
     gx: int
@@ -30,7 +30,7 @@ class WorkGrid:
                 found=extents,
                 expected="integers from 1 up",
             )
-        check_uint32("launch grid", "work tiles", self.tiles)
+        check_index("launch grid", "work tiles", self.tiles)
 
     @property
     def mt(self) -> int:
@@ -48,13 +48,13 @@ class WorkGrid:
         return self.mt * self.nt
 
 
-def check_uint32(subject: str, what: str, value: int) -> None:
-    """Refuse a number that does not fit a runtime argument: :class:`PartitionError` (``number-too-large``)."""
-    if value > UINT32_MAX:
+def check_index(subject: str, what: str, value: int) -> None:
+    """Refuse a number that does not fit an index of the kernel: :class:`PartitionError` (``number-too-large``)."""
+    if value > INT32_MAX:
         raise PartitionError(
             Code.NUMBER_TOO_LARGE,
-            f"{subject}: the number of {what} does not fit a 32-bit runtime argument",
+            f"{subject}: the number of {what} does not fit a 32-bit index",
             subject=subject,
             found=value,
-            expected=f"at most {UINT32_MAX}",
+            expected=f"at most {INT32_MAX}",
         )

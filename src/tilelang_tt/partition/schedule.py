@@ -10,7 +10,7 @@ from .._plain import core_range_tuple, int_tuple, is_int, str_tuple
 from ..attrs import GLOBAL, LOCAL_SHARD
 from ..devices import Core, CoreRange, Device, expand_ranges
 from ..errors import Code, ScheduleError, SourceLocation, nearest
-from .policies import ORDERS, POLICIES
+from .policies import CONTIGUOUS, ORDERS, POLICIES, ROW_MAJOR, Named
 
 Mode = Literal["global", "local_shard"]
 
@@ -38,8 +38,10 @@ class UserSchedule:
         num_cores: how many cores may get work.
         core_grid: (x, y), the rectangle of cores at (0, 0) to use.
         core_ranges: the rectangles x0, y0, x1, y1 of cores to use.
-        policy: how work tiles are shared out over cores in global mode.
-        order: how work tiles are numbered in global mode.
+        policy: how work tiles are shared out over cores in global mode, a name of :data:`POLICIES`; "auto" leaves mode,
+            cores, policy and order to the cost model.
+        order: how work tiles are numbered, a name of :data:`ORDERS`: over the plane in global mode, within a shard in
+            local_shard mode.
     """
 
     partition_mode: Literal["global", "local_shard", "auto"] = "auto"
@@ -52,6 +54,11 @@ class UserSchedule:
     core_ranges: tuple[CoreRange, ...] | None = None
     policy: str = "contiguous"
     order: str = "row_major"
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether work is shared out as the legacy schedule does it: contiguous runs of row-major tile ids."""
+        return self.policy == CONTIGUOUS and self.order == ROW_MAJOR
 
     def available_cores(self, device: Device) -> tuple[Core, ...]:
         """The cores that core_grid or core_ranges allow, all of ``device`` without them.
@@ -123,8 +130,8 @@ def _parse(raw: Any) -> UserSchedule:
         num_cores=_num_cores(raw),
         core_grid=_pair(raw, "core_grid"),
         core_ranges=_core_ranges(raw),
-        policy=_available(raw, "policy", tuple(POLICIES), "contiguous"),
-        order=_available(raw, "order", ORDERS, "row_major"),
+        policy=_named(raw, "policy", POLICIES, "contiguous"),
+        order=_named(raw, "order", ORDERS, "row_major"),
     )
 
 
@@ -171,20 +178,25 @@ def _core_ranges(raw: Mapping[str, Any]) -> tuple[CoreRange, ...] | None:
     return ranges
 
 
-def _available(raw: Mapping[str, Any], key: str, names: tuple[str, ...], default: str) -> str:
+def _named(raw: Mapping[str, Any], key: str, known: Mapping[str, tuple[int, ...]], default: str) -> str:
     value = raw.get(key, default)
+    names = tuple(known)
     if not isinstance(value, str):
         _fail(key, "is wrong", value, f"one of {', '.join(names)}")
-    if value not in names:
+    named = Named.parse(value)
+    if named is None or named.kind not in known:
         raise ScheduleError(
             Code.UNSUPPORTED,
             f"{key} {value!r} is not available",
             subject=key,
             found=repr(value),
             expected=f"one of {', '.join(names)}",
-            hint=nearest(value, names),
+            hint=nearest(value.partition("(")[0], names),
         )
-    return value
+    if len(named.sizes) not in known[named.kind]:
+        counts = " or ".join(map(str, known[named.kind]))
+        _fail(key, "has a wrong number of sizes in parentheses", repr(value), f"{counts} after {named.kind}")
+    return str(named)
 
 
 def _fail(key: str, message: str, found: object, expected: str, hint: str | None = None) -> NoReturn:

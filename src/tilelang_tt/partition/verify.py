@@ -8,9 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from .. import attrs
-from .._plain import UINT32_MAX, ceil_div, is_int
+from .._plain import INT32_MAX, UINT32_MAX, ceil_div, is_int
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
+from .policies import (
+    BLOCK_2D,
+    BLOCK_CYCLIC,
+    BLOCK_LINEAR,
+    COLUMN_MAJOR,
+    CONTIGUOUS,
+    MATCH_SHARD,
+    ROW_MAJOR,
+    Named,
+    Rectangles,
+    block_cyclic,
+)
 
 if TYPE_CHECKING:
     from .work_partition import WorkPartition
@@ -30,13 +42,16 @@ def verify_partition(partition: WorkPartition, device: Device, kt: int | None = 
     if partition.mode not in _ARGS:
         _fail(attrs.PARTITION_MODE, "is no mode", partition.mode, "global or local_shard")
     _check_shapes(partition)
-    _check_arguments(partition, kt)
+    policy, order = _policy(partition), _order(partition)
+    _check_arguments(partition, kt, _run(partition, policy), _block(partition, order))
     _check_rows(partition, device)
     _check_buffers(partition)
-    if partition.mode == attrs.GLOBAL:
+    if partition.mode == attrs.LOCAL_SHARD:
+        _check_shards(partition)
+    elif policy.kind == CONTIGUOUS:
         _check_tile_ranges(partition)
     else:
-        _check_shards(partition)
+        _check_policy_ranges(partition, policy)
 
 
 def _check_shapes(partition: WorkPartition) -> None:
@@ -49,8 +64,8 @@ def _check_shapes(partition: WorkPartition) -> None:
         if len(pair) != 2 or not all(_is_uint32(value) and value > 0 for value in pair):
             _fail(key, "is wrong", list(pair), "two integers from 1 up, of 32 bits")
     (mt, nt), (gy, gx), (sm, sn) = pairs.values()
-    if mt * nt > UINT32_MAX:
-        _fail(attrs.GRID_TILES, "has tile ids past 32 bits", mt * nt, f"at most {UINT32_MAX} work tiles")
+    if mt * nt > INT32_MAX:
+        _fail(attrs.GRID_TILES, "has tile ids past 32 bits", mt * nt, f"at most {INT32_MAX} work tiles")
     if partition.mode == attrs.GLOBAL:
         if (gy, gx) != (1, 1):
             _fail(attrs.SHARD_GRID, "is not that of global mode", [gy, gx], "[1, 1]")
@@ -62,8 +77,68 @@ def _check_shapes(partition: WorkPartition) -> None:
         )
 
 
-def _check_arguments(partition: WorkPartition, kt: int | None) -> None:
-    names = _ARGS[partition.mode]
+def _policy(partition: WorkPartition) -> Named:
+    """The policy, refused unless it is spelled as the engine normalises it."""
+    named, plane = Named.parse(partition.policy), partition.grid_tiles
+    if named == Named(CONTIGUOUS):
+        return named
+    sizes = 0 if named is None else len(named.sizes)
+    if named is None or (named.kind, sizes) not in ((BLOCK_2D, 2), (BLOCK_CYCLIC, 1)):
+        _fail(attrs.POLICY, "is no policy", partition.policy, "contiguous, block_2d(Gy,Gx) or block_cyclic(k)")
+    if partition.mode != attrs.GLOBAL:
+        _fail(attrs.POLICY, "is given in local_shard mode", partition.policy, CONTIGUOUS)
+    if named.kind == BLOCK_2D:
+        found = (named.sizes[0], named.sizes[1])
+        rectangles = Rectangles.cut(plane, found)
+        if rectangles.grid != found or partition.order not in (ROW_MAJOR, COLUMN_MAJOR):
+            expected = f"{Named(BLOCK_2D, rectangles.grid)}, in order row_major or column_major"
+            _fail(attrs.POLICY, "has rectangles that cannot be", f"{named}, {partition.order}", expected)
+    elif named.sizes[0] > plane[0] * plane[1]:
+        _fail(attrs.POLICY, "deals more tiles at a time than there are", partition.policy, f"at most {plane}")
+    return named
+
+
+def _order(partition: WorkPartition) -> Named:
+    """The order, refused unless it is spelled as the engine normalises it."""
+    named, shape = Named.parse(partition.order), partition.local_shape_tiles
+    known = {ROW_MAJOR: 0, COLUMN_MAJOR: 0, BLOCK_LINEAR: 1}
+    if partition.mode == attrs.GLOBAL:
+        known[MATCH_SHARD] = 2
+    if named is None or known.get(named.kind) != len(named.sizes):
+        _fail(attrs.ORDER, "is no order", partition.order, f"one of {', '.join(known)} with its sizes")
+    limit = shape if named.kind == MATCH_SHARD else (max(shape),)
+    if any(size > most for size, most in zip(named.sizes, limit, strict=False)):
+        _fail(attrs.ORDER, "has blocks larger than the plane", partition.order, f"at most {list(shape)}")
+    return named
+
+
+def _run(partition: WorkPartition, policy: Named) -> dict[str, int]:
+    """The runtime constants that go with a policy."""
+    if policy.kind == BLOCK_2D:
+        rectangles = Rectangles.cut(partition.grid_tiles, (policy.sizes[0], policy.sizes[1]))
+        return dict(zip(attrs.RUN_ARGS, rectangles.run(partition.order == COLUMN_MAJOR), strict=True))
+    if policy.kind == BLOCK_CYCLIC:
+        chunk = policy.sizes[0]
+        return dict(zip(attrs.RUN_ARGS, (chunk, chunk * len(partition.core_ranges)), strict=True))
+    return {}
+
+
+def _block(partition: WorkPartition, order: Named) -> dict[str, int]:
+    """The runtime constants that go with an order."""
+    rows, columns = partition.local_shape_tiles
+    if order.kind == ROW_MAJOR:
+        return {}
+    if order.kind == COLUMN_MAJOR:
+        block = (rows, 1)
+    elif order.kind == BLOCK_LINEAR:
+        block = (min(order.sizes[0], rows), min(order.sizes[0], columns))
+    else:
+        block = (order.sizes[0], order.sizes[1])
+    return dict(zip(attrs.BLOCK_ARGS, block, strict=True))
+
+
+def _check_arguments(partition: WorkPartition, kt: int | None, run: dict[str, int], block: dict[str, int]) -> None:
+    names = (*_ARGS[partition.mode], *run, *block)
     if tuple(partition.runtime_arg_names) != names:
         _fail(attrs.RUNTIME_ARG_NAMES, "is not canonical", list(partition.runtime_arg_names), f"{list(names)}")
     (mt, nt), (gy, gx), (sm, sn) = partition.grid_tiles, partition.shard_grid, partition.local_shape_tiles
@@ -71,7 +146,8 @@ def _check_arguments(partition: WorkPartition, kt: int | None) -> None:
     expected = {"Mt": mt, "Kt": found.get("Kt") if kt is None else kt, "Nt": nt}
     if partition.mode == attrs.LOCAL_SHARD:
         expected |= {"Sm": sm, "Sn": sn, "Gy": gy, "Gx": gx}
-    if not _is_uint32(expected["Kt"]) or expected["Kt"] == 0:
+    expected |= run | block
+    if not is_int(expected["Kt"], minimum=1) or expected["Kt"] > INT32_MAX:
         _fail(attrs.RUNTIME_CONSTANTS, "has no sound Kt", expected["Kt"], "an integer from 1 up, of 32 bits")
     if not all(map(_is_uint32, found.values())) or dict(found) != expected:
         _fail(attrs.RUNTIME_CONSTANTS, "disagrees with the other attributes", dict(found), f"{expected}")
@@ -124,6 +200,19 @@ def _check_tile_ranges(partition: WorkPartition) -> None:
     if end != total:
         problem = "leaves work tiles out" if end < total else "runs past the last work tile"
         _fail(attrs.CORE_RANGES, problem, f"ranges up to tile {end}", f"ranges up to tile {total}")
+
+
+def _check_policy_ranges(partition: WorkPartition, policy: Named) -> None:
+    tiles = partition.grid_tiles[0] * partition.grid_tiles[1]
+    if policy.kind == BLOCK_2D:
+        rectangles = Rectangles.cut(partition.grid_tiles, (policy.sizes[0], policy.sizes[1]))
+        expected = sorted(rectangles.ranges(partition.order == COLUMN_MAJOR))
+    else:
+        expected = block_cyclic(tiles, max(1, len(partition.core_ranges)), policy.sizes[0])
+    found = sorted((row[4], row[5]) for row in partition.core_ranges)
+    if found != expected:
+        wrong = next((pair for pair in found if pair not in set(expected)), f"{len(found)} ranges")
+        _fail(attrs.CORE_RANGES, f"is not that of policy {policy}", wrong, f"{len(expected)} ranges, every tile once")
 
 
 def _check_shards(partition: WorkPartition) -> None:

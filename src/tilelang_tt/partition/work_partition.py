@@ -12,6 +12,8 @@ from .. import attrs
 from .._plain import int_tuple, is_int, str_tuple
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
+from .policies import BLOCK_2D, COLUMN_MAJOR, CONTIGUOUS, ROW_MAJOR, Named, Rectangles
+from .traversal import number_at, tile_at, visited_number
 from .verify import verify_partition
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class WorkPartition:
         core_runtime_args: row for row, (start, count) and in local_shard mode the shard's (sy, sx).
         driving_buffer: the buffer whose shards decided the partition, or None.
         resident_buffers: the buffers of which every core holds all elements that its work tiles need.
+        policy: how tile numbers were shared out over cores in global mode, with its sizes, as ``block_2d(4,8)``.
+        order: how tiles are numbered, over the plane or within a shard, with its sizes, as ``block_linear(4)``.
     """
 
     mode: str
@@ -50,6 +54,22 @@ class WorkPartition:
     core_runtime_args: tuple[tuple[int, ...], ...]
     driving_buffer: str | None = None
     resident_buffers: tuple[str, ...] = ()
+    policy: str = CONTIGUOUS
+    order: str = ROW_MAJOR
+
+    @property
+    def run(self) -> tuple[int, int] | None:
+        """How many consecutive tile numbers a core visits at a time and how far apart those runs start; None: all."""
+        return self._constant_pair(attrs.RUN_ARGS)
+
+    @property
+    def block(self) -> tuple[int, int] | None:
+        """Rows and columns of a block of the numbering, in work tiles; None where tiles are numbered row by row."""
+        return self._constant_pair(attrs.BLOCK_ARGS)
+
+    def _constant_pair(self, names: tuple[str, str]) -> tuple[int, int] | None:
+        first, second = (self.runtime_constants.get(name) for name in names)
+        return None if first is None or second is None else (first, second)
 
     @property
     def cores(self) -> tuple[Core, ...]:
@@ -84,12 +104,30 @@ class WorkPartition:
                 expected=f"(m, n) within {mt} x {nt}",
             )
         if self.mode == attrs.GLOBAL:
+            number = m * nt + n if self.block is None else number_at(m, n, mt, nt, self.block)
             starts, rows = self._starts
-            row = rows[bisect_right(starts, m * nt + n) - 1]
+            row = rows[bisect_right(starts, self._first_number(number)) - 1]
         else:
             sm, sn = self.local_shape_tiles
             row = self._row_of_shard[m // sm, n // sn]
         return self.core_ranges[row][0], self.core_ranges[row][1]
+
+    def _first_number(self, number: int) -> int:
+        """The first tile number of the core that has ``number``; any of its numbers where the policy is contiguous."""
+        if self.run is None:
+            return number
+        run, stride = self.run
+        line, place = divmod(number, stride)
+        return line // self._lines_per_core * self._lines_per_core * stride + place // run * run
+
+    @cached_property
+    def _lines_per_core(self) -> int:
+        """How many strides a core visits, one run in each: the height of its rectangle, or all there are."""
+        named, (mt, nt) = Named.parse(self.policy), self.grid_tiles
+        if named is None or named.kind != BLOCK_2D:
+            return mt * nt
+        rectangles = Rectangles.cut(self.grid_tiles, (named.sizes[0], named.sizes[1]))
+        return rectangles.shape[1] if self.order == COLUMN_MAJOR else rectangles.shape[0]
 
     def tiles(self, core: Core) -> Iterator[tuple[int, int]]:
         """The work tiles (m, n) of ``core`` in the order that its loop visits them; none for a core without work."""
@@ -97,17 +135,19 @@ class WorkPartition:
         if row is None:
             return
         start, count = self.core_runtime_args[row][:2]
-        m0, n0, width = self._origin(row)
-        for tile in range(start, start + count):
-            yield m0 + tile // width, n0 + tile % width
+        m0, n0, height, width = self._area(row)
+        for step in range(count):
+            number = start + step if self.run is None else visited_number(step, start, *self.run)
+            m, n = divmod(number, width) if self.block is None else tile_at(number, height, width, self.block)
+            yield m0 + m, n0 + n
 
-    def _origin(self, row: int) -> tuple[int, int, int]:
-        """First m, first n and width of the plane, or of the shard, in which the row's tiles are numbered."""
-        nt = self.grid_tiles[1]
+    def _area(self, row: int) -> tuple[int, int, int, int]:
+        """First m, first n, rows and columns of the plane, or of the shard, in which the row's tiles are numbered."""
+        mt, nt = self.grid_tiles
         if self.mode == attrs.GLOBAL:
-            return 0, 0, nt
+            return 0, 0, mt, nt
         (sm, sn), (sy, sx) = self.local_shape_tiles, self.core_runtime_args[row][2:]
-        return sy * sm, sx * sn, min(sn, nt - sx * sn)
+        return sy * sm, sx * sn, min(sm, mt - sy * sm), min(sn, nt - sx * sn)
 
     def core_payload(self, core: Core) -> tuple[int, ...]:
         """The values of all runtime arguments of ``core``, in the order of ``runtime_arg_names``.
@@ -137,8 +177,9 @@ class WorkPartition:
         columns, rows = device.grid
         width = 1 + max(len(text) for text in (*counts.values(), str(columns - 1)))
         label = len(str(rows - 1)) + 2
+        how = "".join(f", {word}" for word in (self.policy, self.order) if word not in (CONTIGUOUS, ROW_MAJOR))
         lines = [
-            f"{self.mode}: {self.grid_tiles[0]} x {self.grid_tiles[1]} work tiles on {len(counts)} of "
+            f"{self.mode}{how}: {self.grid_tiles[0]} x {self.grid_tiles[1]} work tiles on {len(counts)} of "
             f"{len(device.cores)} cores of {device.name}",
             " " * label + "".join(f"{x:>{width}}" for x in range(columns)),
         ]
@@ -163,6 +204,8 @@ class WorkPartition:
             core_runtime_args=self.core_runtime_args,
             driving_buffer=self.driving_buffer,
             resident_buffers=self.resident_buffers,
+            policy=self.policy,
+            order=self.order,
         )
 
     @classmethod
@@ -171,7 +214,11 @@ class WorkPartition:
         return cls(**{field: getattr(spec, field) for field in spec.__struct_fields__})
 
     def to_attrs(self) -> dict[str, Any]:
-        """The function attributes, as plain values; ``tt.driving_buffer`` only where there is one."""
+        """The function attributes, as plain values.
+
+        ``tt.driving_buffer`` only where there is one, ``tt.policy`` and ``tt.order`` only where they are not the legacy
+        contiguous and row_major.
+        """
         values: dict[str, Any] = {
             attrs.PARTITION_MODE: self.mode,
             attrs.GRID_TILES: list(self.grid_tiles),
@@ -185,6 +232,10 @@ class WorkPartition:
         }
         if self.driving_buffer is not None:
             values[attrs.DRIVING_BUFFER] = self.driving_buffer
+        if self.policy != CONTIGUOUS:
+            values[attrs.POLICY] = self.policy
+        if self.order != ROW_MAJOR:
+            values[attrs.ORDER] = self.order
         return values
 
     @classmethod
@@ -213,6 +264,8 @@ class WorkPartition:
             core_runtime_args=_rows(attributes, attrs.CORE_RUNTIME_ARGS, None),
             driving_buffer=_string(attributes, attrs.DRIVING_BUFFER) if attrs.DRIVING_BUFFER in attributes else None,
             resident_buffers=_strings(attributes, attrs.RESIDENT_BUFFERS),
+            policy=_string(attributes, attrs.POLICY) if attrs.POLICY in attributes else CONTIGUOUS,
+            order=_string(attributes, attrs.ORDER) if attrs.ORDER in attributes else ROW_MAJOR,
         )
 
 

@@ -117,6 +117,8 @@ class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     core_runtime_args: tuple[tuple[int, ...], ...]
     driving_buffer: str | None = None
     resident_buffers: tuple[str, ...] = ()
+    policy: str = "contiguous"
+    order: str = "row_major"
 
 
 class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):

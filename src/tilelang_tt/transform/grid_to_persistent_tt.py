@@ -6,7 +6,7 @@ tile's number by the canonical runtime arguments, which end the function's param
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tilelang import tvm
@@ -16,10 +16,19 @@ from .. import attrs
 from ..errors import Code, PartitionError
 from ..language.kernel import KernelInfo, LaunchGrid, read_kernel
 from ..language.plain import plain_attrs
+from ..partition.traversal import Arithmetic, tile_at, visited_number
 from .common import function_pass
 
 LOOP_VAR = "tt_tile"
 INDEX_DTYPE = "int32"
+_SHARD_ORIGIN = ((attrs.SHARD_COORD_Y, "Sm"), (attrs.SHARD_COORD_X, "Sn"))
+
+Let = Callable[[str, tirx.PrimExpr], tirx.PrimExpr]
+"""Names an intermediate result, and gives what to use for it."""
+
+
+def _inline(_name: str, value: tirx.PrimExpr) -> tirx.PrimExpr:
+    return value
 
 
 def GridToPersistentTT() -> tvm.transform.Pass:
@@ -51,19 +60,30 @@ def to_persistent(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def index_recovery(
-    grid: LaunchGrid, scalars: Mapping[str, tirx.Var], tile: tirx.PrimExpr
+    grid: LaunchGrid, scalars: Mapping[str, tirx.Var], step: tirx.PrimExpr, let: Let = _inline
 ) -> list[tuple[str, tirx.PrimExpr]]:
-    """(thread tag, block index) for work tile number ``tile`` of a core, for the grid dimensions that the kernel has.
+    """(thread tag, block index) of the tile that a core visits at ``step``, for the kernel's grid dimensions.
 
-    Global: m = tile // Nt, n = tile % Nt. Local shard: the same inside the shard, whose width is cut off at Nt.
+    Global: tile = tt_start_tile + step, m = tile // Nt, n = tile % Nt. Local shard: the same inside the shard, whose
+    width is cut off at Nt. Further arguments of a policy or order change how the step becomes a tile number and that
+    becomes (m, n), see :mod:`tilelang_tt.partition.traversal`; ``let`` names their intermediate results.
     """
+    on = Arithmetic(tirx.floordiv, tirx.floormod, tirx.min, let)
+    tile = scalars[attrs.START_TILE] + step
+    if attrs.RUN_TILES in scalars:
+        run, stride = scalars[attrs.RUN_TILES], scalars[attrs.RUN_STRIDE]
+        tile = let("tt_number", visited_number(step, scalars[attrs.START_TILE], run, stride, on))
+    m0, n0, rows, columns = None, None, scalars["Mt"], scalars["Nt"]
     if attrs.SHARD_COORD_X in scalars:
-        shard_y, shard_x = scalars[attrs.SHARD_COORD_Y], scalars[attrs.SHARD_COORD_X]
-        width = tirx.min(scalars["Sn"], scalars["Nt"] - shard_x * scalars["Sn"])
-        m = shard_y * scalars["Sm"] + tirx.floordiv(tile, width)
-        n = shard_x * scalars["Sn"] + tirx.floormod(tile, width)
+        m0, n0 = (scalars[coord] * scalars[size] for coord, size in _SHARD_ORIGIN)
+        rows, columns = tirx.min(scalars["Sm"], rows - m0), tirx.min(scalars["Sn"], columns - n0)
+    if attrs.BLOCK_ARGS[0] in scalars:
+        block = (scalars[attrs.BLOCK_ARGS[0]], scalars[attrs.BLOCK_ARGS[1]])
+        m, n = tile_at(tile, rows, columns, block, on)
     else:
-        m, n = tirx.floordiv(tile, scalars["Nt"]), tirx.floormod(tile, scalars["Nt"])
+        m, n = tirx.floordiv(tile, columns), tirx.floormod(tile, columns)
+    if m0 is not None and n0 is not None:
+        m, n = m0 + m, n0 + n
     gy = tirx.IntImm(INDEX_DTYPE, grid.gy)
     index = {
         "blockIdx.x": n,
@@ -97,8 +117,14 @@ def _persistent_body(func: tirx.PrimFunc, kernel: KernelInfo, scalars: Mapping[s
 
 def _tile_loop(body: tirx.Stmt, grid: LaunchGrid, scalars: Mapping[str, tirx.Var]) -> tirx.Stmt:
     step = tirx.Var(LOOP_VAR, INDEX_DTYPE)
-    tile = scalars[attrs.START_TILE] + step
-    binds = [tirx.Bind(grid.variables[tag], index) for tag, index in index_recovery(grid, scalars, tile)]
+    binds: list[tirx.Bind] = []
+
+    def let(name: str, value: tirx.PrimExpr) -> tirx.PrimExpr:
+        binds.append(tirx.Bind(tirx.Var(name, INDEX_DTYPE), value))
+        return binds[-1].var
+
+    recovered = index_recovery(grid, scalars, step, let)
+    binds += [tirx.Bind(grid.variables[tag], index) for tag, index in recovered]
     zero = tirx.IntImm(INDEX_DTYPE, 0)
     return tirx.For(step, zero, scalars[attrs.TILE_COUNT], tirx.ForKind.SERIAL, tirx.SeqStmt([*binds, body]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tilelang import tvm
 from tvm import tirx
 
@@ -9,12 +11,16 @@ from .. import attrs
 from ..devices import Device
 from ..language.kernel import launch_grid
 from ..language.plain import plain_attrs
+from ..language.source import location_of
 from ..partition import WorkGrid, default_legacy_schedule, parse_legacy_schedule, parse_user_schedule
 from .common import device_of, function_pass, with_attrs
 
 
 def InferDefaultTTSchedule(device: str | Device | None = None) -> tvm.transform.Pass:
     """The pass. Writes ``tt_grid_x/y/z``, ``tt_num_cores`` and ``tt_tiles_per_core``; what is there already is kept.
+
+    Where the user's schedule names another policy or order than the legacy contiguous, row-major one, there is no
+    legacy schedule to write but the launch grid.
 
     Args:
         device: the device to share the work out on; default the function's ``tt.device``, else a Wormhole n150.
@@ -27,17 +33,18 @@ def InferDefaultTTSchedule(device: str | Device | None = None) -> tvm.transform.
         plain = plain_attrs(func)
         grid = launch_grid(func)
         legacy = parse_legacy_schedule(plain)
+        launched = {attrs.GRID_X: grid.gx, attrs.GRID_Y: grid.gy, attrs.GRID_Z: grid.gz}
+        user = parse_user_schedule(plain.get(attrs.USER_SCHEDULE), location_of(func))
+        if not user.is_legacy:
+            return with_attrs(func, {key: value for key, value in launched.items() if key not in plain})
         if legacy is None or legacy.tiles_per_core is None:
             work = WorkGrid(grid.gx, grid.gy, grid.gz)
-            schedule = parse_user_schedule(plain.get(attrs.USER_SCHEDULE))
-            if legacy is not None and legacy.num_cores is not None and schedule.num_cores is None:
-                schedule = parse_user_schedule({**plain.get(attrs.USER_SCHEDULE, {}), "num_cores": legacy.num_cores})
-            legacy = default_legacy_schedule(work, device_of(plain, device), schedule)
+            if legacy is not None and legacy.num_cores is not None and user.num_cores is None:
+                user = replace(user, num_cores=legacy.num_cores)
+            legacy = default_legacy_schedule(work, device_of(plain, device), user)
         assert legacy.tiles_per_core is not None
         inferred = {
-            attrs.GRID_X: grid.gx,
-            attrs.GRID_Y: grid.gy,
-            attrs.GRID_Z: grid.gz,
+            **launched,
             attrs.NUM_CORES: len(legacy.tiles_per_core),
             attrs.TILES_PER_CORE: [list(pair) for pair in legacy.tiles_per_core],
         }
