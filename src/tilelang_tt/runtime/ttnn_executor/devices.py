@@ -39,8 +39,8 @@ def device_of(device: Any) -> Device:
     cores = tuple((x, y) for y in range(grid.y) for x in range(grid.x))
     banks = dram.x * dram.y
     base_name = _BASE_PRODUCTS[architecture]
-    # The base product comes first: of two products that look the same it is the likelier one.
-    for name in (base_name, *device_names()):
+    # Of products that look the same, the architecture's most common one and its variants come first.
+    for name in sorted(device_names(), key=lambda name: (not name.startswith(base_name), name)):
         product = load_device(name)
         if (product.arch, product.cores, product.dram_banks) == (architecture, cores, banks):
             return product

@@ -16,12 +16,11 @@ from .versions import ttnn_api
 
 @dataclass
 class _Prepared:
-    """What calls with tensors of the same layouts share, and what the last of them left."""
+    """What calls with tensors of the same layouts share. The descriptor is for the tensors of the last call."""
 
     layouts: list[Any]
-    kernels: list[Any]
+    descriptor: Any
     buffer_ids: list[int] | None = None
-    descriptor: Any = None
 
 
 class TtnnProgram:
@@ -58,6 +57,7 @@ class TtnnProgram:
             api.data_format(buffer.data_format)
         self._sources = dict(sources)
         self._outputs_last = sorted(range(len(spec.tensors)), key=lambda index: spec.tensors[index].direction != "in")
+        self._buffers_on_shards = any(buffer.tensor is not None for buffer in spec.circular_buffers)
         self._prepared: list[_Prepared] = []
 
     def run(self, tensors: Sequence[Any]) -> None:
@@ -73,16 +73,16 @@ class TtnnProgram:
         ttnn_api().ttnn.generic_op([tensors[index] for index in self._outputs_last], descriptor)
 
     def descriptor(self, tensors: Sequence[Any]) -> Any:
-        """The ttnn ProgramDescriptor for ``tensors``; raises as :meth:`run` does."""
+        """The ttnn ProgramDescriptor for ``tensors``, good until the next call with others; raises as :meth:`run`."""
         prepared = self._prepare(tensors)
         buffer_ids = [tensor.buffer_unique_id() for tensor in tensors]
         if prepared.buffer_ids != buffer_ids:
             addresses = [tensor.buffer_address() for tensor in tensors]
-            for kernel in prepared.kernels:
+            # The descriptor's own kernels are changed: a new descriptor would copy every core's arguments.
+            for kernel in prepared.descriptor.kernels:
                 kernel.common_runtime_args = addresses
-            prepared.descriptor = ttnn_api().ttnn.ProgramDescriptor(
-                kernels=prepared.kernels, semaphores=[], cbs=buffer_descriptors(self.spec, tensors)
-            )
+            if self._buffers_on_shards:
+                prepared.descriptor.cbs = buffer_descriptors(self.spec, tensors)
             prepared.buffer_ids = buffer_ids
         return prepared.descriptor
 
@@ -102,6 +102,10 @@ class TtnnProgram:
                     return prepared
         for spec, tensor in zip(self.spec.tensors, tensors, strict=True):
             check_tensor(spec, tensor, self.device, self._model)
-        kernels = kernel_descriptors(self.spec, self._sources, tensors, self._model.arch)
-        self._prepared.append(_Prepared(layouts, kernels))
+        descriptor = ttnn_api().ttnn.ProgramDescriptor(
+            kernels=kernel_descriptors(self.spec, self._sources, tensors, self._model.arch),
+            semaphores=[],
+            cbs=buffer_descriptors(self.spec, tensors),
+        )
+        self._prepared.append(_Prepared(layouts, descriptor))
         return self._prepared[-1]
