@@ -29,17 +29,16 @@ def refuse(func, text, marker=None, **options):
         assert error.location.line == line_of(marker)
 
 
-def test_a_reduction():
+def test_an_operation_that_has_no_lowering():
     @T.prim_func
-    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64,), DTYPE)):
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
         with T.Kernel(1, threads=128) as bx:
             A_shared = T.alloc_shared((64, 64), DTYPE)
-            B_local = T.alloc_fragment((64,), DTYPE)
             T.copy(A[0, 0], A_shared)
-            T.reduce_sum(A_shared, B_local, dim=1)  # reduce
-            T.copy(B_local, B)
+            T.cumsum(A_shared, dim=1)  # scan
+            T.copy(A_shared, B[0, 0])
 
-    refuse(kernel, "T.reduce", "reduce")
+    refuse(kernel, "T.cumsum is not supported", "scan")
 
 
 def test_a_condition():

@@ -27,7 +27,7 @@ from .tile_program import TILE, TensorInfo, TileProgram
 
 @dataclass(frozen=True)
 class ShardPlacement:
-    """How a tensor's shards lie in L1, and along which axes of the work plane ("M", "N") its rows and columns are cut."""
+    """How a tensor's shards lie in L1, and along which axes of the work plane ("M", "N") its matrix is cut."""
 
     spec: ShardSpec
     row_axis: str | None
@@ -138,16 +138,11 @@ def _startup(ctx: Context, nodes: list[Node]) -> list[Node]:
     found = configurations(nodes)
     if not found:
         return []
-    pack = next(node.lines[0] for node in found if node.unit == "pack")
-    target = pack[pack.index("(") + 1 : pack.index(")")]
+    target = next(node.operands[0] for node in found if node.unit == "pack")
     math = next((node for node in found if node.unit == "math"), None)
-    if math is None:
-        return [Line(f"compute_kernel_hw_startup({target}, {target});")]
-    kind, operands = math.mode.split(" ", 1)
-    names = operands.split(", ")
-    if kind == "matmul":
-        return [Line(f"compute_kernel_hw_startup<SrcOrder::Reverse>({names[0]}, {names[1]}, {target});")]
-    return [Line(f"compute_kernel_hw_startup({', '.join([*names, target])});")]
+    operands = [target] if math is None else list(math.operands)
+    order = "<SrcOrder::Reverse>" if math is not None and math.mode.startswith("matmul ") else ""
+    return [Line(f"compute_kernel_hw_startup{order}({', '.join([*operands, target])});")]
 
 
 def _headers(ctx: Context, role: Role) -> list[str]:

@@ -4,7 +4,8 @@ point."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ..errors import Code, SourceLocation, UnsupportedError
 from ..program.spec import DataFormat
@@ -47,7 +48,9 @@ class Staging:
 class Tiles:
     """A block of tiles that lies in a circular buffer or, while ``cb`` is None, in DST from register 0 on.
 
-    ``awaited``: the compute kernel has waited for them; ``stale``: they have been popped.
+    A vector is a column (or row) of tiles whose columns (or rows) are all the same, unless it is not ``replicated``:
+    then only the first row of its tiles counts. ``awaited``: the compute kernel has waited for them; ``stale``: they
+    have been popped.
     """
 
     rows: int
@@ -56,6 +59,7 @@ class Tiles:
     base: str = "0"
     row_stride: int = 0
     column_major: bool = False
+    replicated: bool = True
     awaited: bool = True
     stale: bool = False
 
@@ -65,14 +69,17 @@ class Tiles:
         return plus(self.base, plus(times(str(outer), stride), str(inner)))
 
 
+Access = Literal["", "row", "col", "first_row"]
+"""Which tile of an operand meets tile (r, c): the same, (0, c) or (r, 0). "first_row" is (0, c), whose first row counts."""
+
+
 @dataclass(frozen=True)
 class Operand:
-    """A leaf of a bound expression: the tile at the same place of ``tiles``; of a row vector, its first row in every
-    row."""
+    """A leaf of a bound expression: a tile of ``tiles`` for every tile of the result."""
 
     tiles: Tiles
     name: str
-    row_broadcast: bool = False
+    access: Access = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,9 @@ class Apply:
     a: Value
     b: Value | None = None
 
+
+Orientation = Literal["row", "col"]
+"""Whether a vector's elements run along the columns of its tiles ("row") or along their rows ("col")."""
 
 Value = Operand | Constant | Apply
 """A bound expression: its leaves are the tiles that the buffers held when it was written."""
@@ -95,6 +105,15 @@ def leaves(value: Value) -> list[Operand]:
     if isinstance(value, Apply):
         return leaves(value.a) + (leaves(value.b) if value.b is not None else [])
     return []
+
+
+def accessed(value: Value, access: Access) -> Value:
+    """``value`` with every operand accessed as ``access`` says."""
+    if isinstance(value, Operand):
+        return replace(value, access=access)
+    if isinstance(value, Apply):
+        return Apply(value.op, accessed(value.a, access), None if value.b is None else accessed(value.b, access))
+    return value
 
 
 @dataclass
@@ -116,6 +135,7 @@ class Accumulator:
     name: str
     tiles: Tiles
     initial: Value
+    buffer: CircularBuffer | None = None
     started: str | None = None
 
     @property
@@ -132,6 +152,7 @@ class Context:
     program: TileProgram
     staging: Mapping[str, Staging]
     shards: Mapping[str, Shard]
+    orientation: Mapping[str, Orientation]
     reader: Stream = field(default_factory=Stream)
     compute: Stream = field(default_factory=Stream)
     writer: Stream = field(default_factory=Stream)
@@ -184,9 +205,38 @@ class Context:
             self._made[key] = self.buffers.new(name, data_format, pages, depth, purpose, tensor)
         return self._made[key]
 
+    def spare_buffer(
+        self, kind: str, name: str, data_format: DataFormat, pages: int, depth: int = 1, *, purpose: str
+    ) -> CircularBuffer:
+        """A circular buffer of this kind for ``name`` that holds nothing which is still to be popped."""
+        live = [popping.tiles.cb for scope in self.scopes for popping in scope]
+        number = 0
+        while True:
+            buffer = self.buffer((kind, name, str(number)), name, data_format, pages, depth, purpose=purpose)
+            if buffer not in live:
+                return buffer
+            number += 1
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Rows and columns in tiles of an on-chip buffer, a vector as it is oriented."""
+        block = self.program.block(name)
+        return (block.cols, 1) if self.orientation.get(name) == "col" else (block.rows, block.cols)
+
+    def format_of(self, name: str) -> DataFormat:
+        """The circular buffer format of an on-chip buffer."""
+        return metalium.data_format(self.program.block(name).dtype)
+
     def is_made(self, key: tuple[str, ...]) -> bool:
         """Whether a circular buffer was made for ``key``."""
         return key in self._made
+
+    def reserve(self, buffer: CircularBuffer) -> None:
+        """Wait for room for a block in ``buffer``, which the compute kernel is about to fill."""
+        self.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+
+    def push(self, buffer: CircularBuffer) -> None:
+        """Hand over the block that the compute kernel packed into ``buffer``."""
+        self.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
 
     def pop_at_end(self, stream: Stream, tiles: Tiles) -> None:
         """``stream`` is the consumer of ``tiles``: it pops them where the current scope ends."""
@@ -199,14 +249,17 @@ class Context:
             self.scopes[-1].remove(popping)
 
     def end_scope(self) -> None:
-        """Pop what the innermost scope still holds."""
+        """Pop what the innermost scope still holds, and free DST of a product that nobody took from it."""
+        if self.held is not None and self.held.name not in self.open_accumulators:
+            self.free_dst()
         for popping in self.scopes.pop():
             self._pop(popping)
 
-    @staticmethod
-    def _pop(popping: Popping) -> None:
+    def _pop(self, popping: Popping) -> None:
         buffer = popping.tiles.cb
         assert buffer is not None
+        if popping.stream is self.compute and not popping.tiles.awaited:
+            self.compute.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
         popping.stream.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
         popping.tiles.stale = True
 
@@ -226,11 +279,10 @@ class Context:
 
     def stage(self, buffer: CircularBuffer, rows: int, cols: int, fill: Callable[[Tiles], None]) -> Tiles:
         """Tiles that the compute kernel makes for itself: ``fill`` packs them into the reserved ``buffer``."""
-        self.pop_now(buffer)
         tiles = Tiles(rows, cols, buffer, row_stride=cols, awaited=False)
-        self.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        self.reserve(buffer)
         fill(tiles)
-        self.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        self.push(buffer)
         self.pop_at_end(self.compute, tiles)
         return tiles
 
@@ -267,21 +319,24 @@ class Context:
         accumulator, self.held = self.held, None
         tiles = accumulator.tiles
         buffer = self.accumulator_buffer(accumulator)
-        self.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        self.reserve(buffer)
         indices = [str(tile) for tile in range(tiles.rows * tiles.cols)]
         self.hand_to_packer(buffer, list(enumerate(indices)))
         self.publish(accumulator, buffer)
 
     def accumulator_buffer(self, accumulator: Accumulator) -> CircularBuffer:
-        """The float32 circular buffer for an accumulator in L1."""
-        name, pages = accumulator.name, accumulator.tiles.rows * accumulator.tiles.cols
-        return self.buffer(("accumulator", name), name, "Float32", pages, purpose=f"accumulator {name}")
+        """The float32 circular buffer of an accumulator that is in L1, or goes there."""
+        if accumulator.buffer is None:
+            name, pages = accumulator.name, accumulator.tiles.rows * accumulator.tiles.cols
+            purpose = f"accumulator {name}"
+            accumulator.buffer = self.spare_buffer("accumulator", name, "Float32", pages, purpose=purpose)
+        return accumulator.buffer
 
     def publish(self, accumulator: Accumulator, buffer: CircularBuffer) -> None:
         """Push a finished accumulator: from here on its tiles are read from ``buffer``."""
         tiles = accumulator.tiles
         tiles.cb, tiles.row_stride, tiles.awaited = buffer, tiles.cols, False
-        self.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        self.push(buffer)
         self.pop_at_end(self.compute, tiles)
 
     def hand_to_packer(self, buffer: CircularBuffer, moves: list[tuple[int, str]]) -> None:
@@ -294,9 +349,10 @@ class Context:
 
     # ---- modes of the engines --------------------------------------------------------------------------------------
 
-    def math(self, mode: str, *lines: str) -> None:
-        """Put the matrix engine and its unpackers into a mode."""
-        self.compute.configure("math", mode, *lines)
+    def math(self, kind: str, sources: tuple[CircularBuffer, ...], *lines: str) -> None:
+        """Put the matrix engine and its unpackers into the mode that ``lines`` set for ``sources``."""
+        names = tuple(source.name for source in sources)
+        self.compute.configure("math", " ".join([kind, *lines]), *lines, operands=names)
 
     def matmul(self, a: CircularBuffer, b: CircularBuffer, transpose: int, ct: int, rt: int, kt: int) -> None:
         """Matrix products: ``rt`` x ``ct`` tiles of DST at a time, a's rows ``kt`` tiles apart."""
@@ -304,14 +360,16 @@ class Context:
         a.feeds_matrix_engine = b.feeds_matrix_engine = True
         arguments = f"{a.name}, {b.name}, {transpose}, {ct}, {rt}, {kt}"
         self.math(
-            f"matmul {arguments}",
+            "matmul",
+            (a, b),
             f"reconfig_data_format<SrcOrder::Reverse>({a.name}, {b.name});",
             f"matmul_block_init({arguments});",
         )
 
     def pack_to(self, buffer: CircularBuffer, stream: Stream) -> None:
         """Pack in ``buffer``'s format."""
-        stream.configure("pack", buffer.data_format, f"pack_reconfig_data_format({buffer.name});")
+        reconfigure = f"pack_reconfig_data_format({buffer.name});"
+        stream.configure("pack", buffer.data_format, reconfigure, operands=(buffer.name,))
 
     def sfpu(self, op: metalium.SfpuOp, stream: Stream | None = None) -> None:
         """Load the vector engine's program for ``op``."""

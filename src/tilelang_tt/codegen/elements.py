@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -9,7 +11,7 @@ from tvm import tirx
 
 from ..errors import Code, UnsupportedError
 from ..language import tile_ops
-from .tile_program import Binary, BlockTile, Constant, TensorBlock, TensorTile, TileExpr, Unary
+from .tile_program import Binary, BlockTile, Broadcast, Constant, TensorBlock, TensorTile, TileExpr, Unary
 
 
 class Regions(Protocol):
@@ -29,6 +31,7 @@ class Regions(Protocol):
 _BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Div: "div", tirx.Max: "max", tirx.Min: "min"}
 _UNARY = {
     "exp": "exp",
+    "exp2": "exp2",
     "sqrt": "sqrt",
     "rsqrt": "rsqrt",
     "tanh": "tanh",
@@ -53,25 +56,43 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
     if isinstance(expr, tirx.BufferLoad):
         return _load(expr, loops, regions)
     if type(expr) in _BINARY:
-        return Binary(_BINARY[type(expr)], element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
+        return _folded(_BINARY[type(expr)], element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
     if isinstance(expr, tirx.Call):
         name = str(expr.op.name).split(".")[-1]
+        if name == "infinity":
+            return Constant(math.inf)
         if name in _UNARY:
             return Unary(_UNARY[name], element_expr(expr.args[0], loops, regions))
         raise _refused(f"{name} in T.Parallel is not supported", name, expr)
     raise _refused(f"{type(expr).__name__} in T.Parallel is not supported", type(expr).__name__, expr)
 
 
+_FOLD = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "max": max, "min": min}
+
+
+def _folded(op: str, a: TileExpr, b: TileExpr) -> TileExpr:
+    if isinstance(a, Constant) and isinstance(b, Constant) and op in _FOLD:
+        return Constant(_FOLD[op](a.value, b.value))
+    return Binary(op, a, b)
+
+
 def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) -> BlockTile | TensorTile:
-    vector = len(load.buffer.shape) == 1 and len(loops) == 2
-    own_loops = loops[1:] if vector else loops
+    broadcast: Broadcast = ""
+    own_loops = loops
+    if len(load.buffer.shape) == 1 and len(loops) == 2:
+        along_rows = _uses(load.indices[0], loops[0].loop_var)
+        broadcast, own_loops = ("col", loops[:1]) if along_rows else ("row", loops[1:])
     region = regions.parallel_region(load.buffer, load.indices, own_loops)
     if tile_ops.is_global(load.buffer):
-        return TensorTile(regions.tensor_block(region), row_broadcast=vector)
+        return TensorTile(regions.tensor_block(region), broadcast)
     shape = tuple(int(dim) for dim in load.buffer.shape)
     if region.extents != shape or any(not isinstance(first, tirx.IntImm) or int(first) for first in region.mins):
         raise _refused(f"T.Parallel reads a part of {load.buffer.name}", str(load.buffer.name), load)
-    return BlockTile(str(load.buffer.name), row_broadcast=vector)
+    return BlockTile(str(load.buffer.name), broadcast)
+
+
+def _uses(expr: Any, var: tirx.Var) -> bool:
+    return any(candidate.same_as(var) for candidate in tirx.analysis.undefined_vars(expr))
 
 
 def _refused(message: str, subject: str, found: object) -> UnsupportedError:

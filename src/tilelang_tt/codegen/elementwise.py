@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,8 +74,8 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
 
 
 def _emit_operand(plan: Schedule, operand: Operand, live: frozenset[int]) -> int:
-    out = plan.take(live, clean=operand.row_broadcast)
-    kind = "broadcast" if operand.row_broadcast else "held" if operand.tiles.cb is None else "fetch"
+    out = plan.take(live, clean=_is_broadcast(operand))
+    kind = "broadcast" if _is_broadcast(operand) else "held" if operand.tiles.cb is None else "fetch"
     plan.steps.append(Step(kind, out, operands=(operand,)))
     return out
 
@@ -114,12 +115,12 @@ def _emit_scalar(plan: Schedule, op: str, a: Value, number: float, live: frozens
 
 
 def _is_broadcast(value: Value) -> bool:
-    return isinstance(value, Operand) and value.row_broadcast
+    return isinstance(value, Operand) and value.access == "first_row"
 
 
 def _on_matrix_engine(value: Value) -> bool:
     """16-bit tiles in L1: the matrix engine takes them without loss."""
-    if not isinstance(value, Operand) or value.row_broadcast or value.tiles.cb is None:
+    if not isinstance(value, Operand) or value.access or value.tiles.cb is None:
         return False
     return value.tiles.cb.data_format != "Float32"
 
@@ -139,6 +140,23 @@ def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
         _evaluate_in_place(ctx, plan, target)
     else:
         _evaluate_batches(ctx, plan, target)
+
+
+def materialise(ctx: Context, name: str, value: Value) -> Tiles:
+    """``value`` of the on-chip buffer ``name`` as tiles in a circular buffer, which the buffer then holds."""
+    if isinstance(value, Operand) and value.tiles.cb is not None and not value.access:
+        return value.tiles
+    tiles = stage_value(ctx, name, value)
+    ctx.values[name] = Operand(tiles, name)
+    return tiles
+
+
+def stage_value(ctx: Context, name: str, value: Value) -> Tiles:
+    """``value``, of the shape and format of the on-chip buffer ``name``, as tiles in a circular buffer."""
+    ctx.await_operands(value)
+    rows, cols = ctx.shape(name)
+    buffer = ctx.spare_buffer("value", name, ctx.format_of(name), rows * cols, purpose=f"computed {name}")
+    return ctx.stage(buffer, rows, cols, lambda target: evaluate(ctx, value, target))
 
 
 def _fits_around_accumulator(ctx: Context, value: Value, target: Tiles) -> bool:
@@ -229,8 +247,9 @@ def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str, target:
     ctx.headers.add(metalium.COPY_HEADER)
     if buffer.data_format == target.cb.data_format == "Float32":
         buffer.unpack_to_dest_fp32 = True
-    ctx.math(f"copy {buffer.name}", f"reconfig_data_format_srca({buffer.name});", f"copy_init({buffer.name});")
-    ctx.compute.line(f"copy_tile({buffer.name}, {operand.tiles.index(row, col)}, {out});")
+    ctx.math("copy", (buffer,), f"reconfig_data_format_srca({buffer.name});", f"copy_init({buffer.name});")
+    r, c = "0" if operand.access == "row" else row, "0" if operand.access == "col" else col
+    ctx.compute.line(f"copy_tile({buffer.name}, {operand.tiles.index(r, c)}, {out});")
 
 
 def _broadcast(ctx: Context, operand: Operand, out: int, col: str) -> None:
@@ -249,7 +268,7 @@ def _on_two_buffers(ctx: Context, step: Step, out: int, row: str, col: str) -> N
     ctx.headers.add(metalium.BINARY_FPU_HEADER)
     a.cb.feeds_matrix_engine = b.cb.feeds_matrix_engine = True
     pair = f"{a.cb.name}, {b.cb.name}"
-    ctx.math(f"{step.op} {pair}", f"reconfig_data_format({pair});", f"{step.op}_init({pair});")
+    ctx.math(step.op, (a.cb, b.cb), f"reconfig_data_format({pair});", f"{step.op}_init({pair});")
     ctx.compute.line(f"{step.op}_tiles({pair}, {a.index(row, col)}, {b.index(row, col)}, {out});")
 
 
@@ -258,4 +277,6 @@ def _float_bits(number: float) -> str:
 
 
 def _float_literal(number: float) -> str:
+    if math.isinf(number):
+        return "__builtin_inff()" if number > 0 else "-__builtin_inff()"
     return f"{float(number)!r}f"

@@ -30,6 +30,7 @@ from .tile_program import (
     Load,
     Loop,
     Map,
+    Reduce,
     Statement,
     Store,
     TensorBlock,
@@ -40,6 +41,7 @@ from .tile_program import (
     walk,
 )
 
+REDUCTIONS = ("sum", "max", "min", "abssum", "absmax")
 _GRID_KEYS = {"blockIdx.x": attrs.GRID_X, "blockIdx.y": attrs.GRID_Y, "blockIdx.z": attrs.GRID_Z}
 
 
@@ -152,12 +154,6 @@ class _Extraction:
                 "a loop that does not start at 0 is not supported", subject=str(loop.loop_var.name), found=loop.min
             )
         extent = self.analyzer.simplify(loop.extent)
-        if not isinstance(extent, tirx.IntImm):
-            raise self._unsupported(
-                "a loop of an extent that is not constant is not supported",
-                subject=str(loop.loop_var.name),
-                found=loop.extent,
-            )
         self.analyzer.bind(loop.loop_var, tvm.ir.Range(0, extent))
         body = self._statements(loop.body)
         return [Loop(self.names.name(loop.loop_var), cexpr(loop.extent, self.names), tuple(body))]
@@ -171,6 +167,8 @@ class _Extraction:
                 return [self._copy(op, location)]
             if isinstance(op, tile_ops.FillOp):
                 return [self._fill(op, location)]
+            if isinstance(op, tile_ops.ReduceOp):
+                return [self._reduce(op, location)]
             return [self._gemm(op, location)]
         except UnsupportedError as error:
             raise error.at(location) from None
@@ -191,11 +189,21 @@ class _Extraction:
         return Map(op.dst.name, BlockTile(op.src.name), location)
 
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
-        value = op.value.value if isinstance(op.value, tirx.Cast) else op.value
-        if not isinstance(value, (tirx.IntImm, tirx.FloatImm)):
-            raise _refused("a fill with a value that is not constant is not supported", op.dst.name, found=value)
+        value = element_expr(op.value, [], self)
+        if not isinstance(value, Constant):
+            raise _refused("a fill with a value that is not constant is not supported", op.dst.name, found=op.value)
         self._whole(op.dst)
-        return Map(op.dst.name, Constant(float(value.value)), location)
+        return Map(op.dst.name, value, location)
+
+    def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> Statement:
+        if op.kind not in REDUCTIONS:
+            raise _refused(f"T.reduce_{op.kind} is not supported", op.kind, expected=", ".join(REDUCTIONS))
+        for region in (op.src, op.dst):
+            self._whole(region)
+        if len(op.src.extents) != 2 or len(op.dst.extents) != 1:
+            found = f"{list(op.src.extents)} to {list(op.dst.extents)}"
+            raise _refused("a reduction takes a matrix to a vector", op.src.name, found=found)
+        return Reduce(op.src.name, op.dst.name, op.kind, op.dim, op.clear, location)
 
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
         for region in (op.a, op.b, op.c):
@@ -293,6 +301,7 @@ class _Extraction:
             cols=self._tiles(extents[-1], region),
             tensor_rows=shape[-2] // TILE,
             tensor_cols=shape[-1] // TILE,
+            is_vector=len(region.buffer.shape) == 1,
         )
 
     def _check_inside(self, region: tile_ops.Region) -> None:

@@ -12,19 +12,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .circular_buffers import CircularBuffer
-from .context import Apply, Context, Operand, Shard, Staging, Tiles, Value, plus
-from .elementwise import evaluate
+from .context import Access, Apply, Context, Operand, Shard, Staging, Tiles, Value, plus
+from .elementwise import evaluate, materialise
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
+from .reduce import reduce_statement
+from .state import begin_states, end_states, enter_states, leave_states
 from .streams import Define, Line
 from .tile_program import (
     Binary,
     BlockTile,
+    Broadcast,
     Constant,
     Gemm,
     Let,
     Load,
     Loop,
     Map,
+    Reduce,
     Statement,
     Store,
     TensorBlock,
@@ -32,9 +36,11 @@ from .tile_program import (
     TileExpr,
     TileProgram,
     Unary,
-    operands,
+    reads,
+    sets,
     walk,
 )
+from .vectors import as_row, needs_replication, orientations, replicated
 
 
 def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[str, Shard]) -> Context:
@@ -45,7 +51,7 @@ def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[
         UnsupportedError: ``unsupported``, for what the engines of a core cannot do as written.
         CapacityError: ``l1-capacity``, when circular buffers run out.
     """
-    ctx = Context(program, staging, shards)
+    ctx = Context(program, staging, shards, orientations(program))
     lowering = _Lowering(ctx)
     loop = program.tile_loop
     for stream in ctx.streams:
@@ -64,16 +70,20 @@ class _Lowering:
         self.ctx = ctx
         self.read_transposed = {s.b for s in walk((ctx.program.tile_loop,)) if isinstance(s, Gemm) and s.transpose_b}
         self.only_stored = _only_stored(ctx.program)
+        self.reads_of = _reads_of_maps(ctx.program)
 
     # ---- control ---------------------------------------------------------------------------------------------------
 
     def scope(self, body: Sequence[Statement]) -> None:
         """The statements of a loop body; what they leave in circular buffers is popped at its end."""
         self.ctx.scopes.append([])
+        self._statements(body)
+        self.ctx.end_scope()
+
+    def _statements(self, body: Sequence[Statement]) -> None:
         for group in _grouped(body):
             self.ctx.location = getattr(group[0], "location", None) or self.ctx.location
             self._group(group)
-        self.ctx.end_scope()
 
     def _group(self, group: list[Statement]) -> None:
         first = group[0]
@@ -85,27 +95,42 @@ class _Lowering:
             for stream in self.ctx.streams:
                 stream.add(Define(first.var, first.value))
         elif isinstance(first, Map):
-            self.ctx.values[first.dst] = self._bind(first.value)
+            self._map(first)
         elif isinstance(first, Gemm):
             gemm_statement(self.ctx, first)
+        elif isinstance(first, Reduce):
+            reduce_statement(self.ctx, first)
         else:
             self._store(first)
+
+    def _map(self, statement: Map) -> None:
+        value = self._bind(statement.value)
+        self.ctx.values[statement.dst] = value
+        # What several statements read is computed once; what one reads is computed where that stores it.
+        if isinstance(value, Apply) and self.reads_of[id(statement)] > 1:
+            materialise(self.ctx, statement.dst, value)
 
     def _loop(self, loop: Loop) -> None:
         ctx = self.ctx
         ctx.free_dst()
-        carried = carried_accumulators(loop)
-        for gemm in carried:
+        accumulators = carried_accumulators(loop)
+        states = begin_states(ctx, loop, {gemm.c for gemm in accumulators})
+        for gemm in accumulators:
             open_accumulator(ctx, gemm, (loop,))
         before = dict(ctx.values)
         for stream in ctx.streams:
             stream.open_loop(loop.var, loop.extent)
-        self.scope(loop.body)
+        ctx.scopes.append([])
+        enter_states(ctx, states)
+        self._statements(loop.body)
+        leave_states(ctx, states)
+        ctx.end_scope()
         for stream in ctx.streams:
             stream.close_loop()
         for name in [name for name, value in ctx.values.items() if before.get(name) is not value]:
             del ctx.values[name]
-        for gemm in carried:
+        end_states(ctx, states)
+        for gemm in accumulators:
             close_accumulator(ctx, gemm.c)
 
     # ---- tensors in ------------------------------------------------------------------------------------------------
@@ -117,6 +142,19 @@ class _Lowering:
             tiles = self._tensor_tiles(load.source, load.dst, started)
             self.ctx.values[load.dst] = Operand(tiles, load.dst)
         self._finish_reads(started)
+        for load in group:
+            self._prepare_vector(load.dst)
+
+    def _prepare_vector(self, name: str) -> None:
+        """A loaded vector that is more than added to rows takes the form that the engines compute with."""
+        ctx = self.ctx
+        if name not in ctx.orientation or self._passes_through(name):
+            return
+        orientation = ctx.orientation[name]
+        if needs_replication(ctx.program, name, orientation):
+            value = ctx.values[name]
+            assert isinstance(value, Operand)
+            ctx.values[name] = Operand(replicated(ctx, name, value.tiles, orientation), name)
 
     def _finish_reads(self, started: list[CircularBuffer]) -> None:
         if started:
@@ -137,7 +175,12 @@ class _Lowering:
         buffer = ctx.buffer(("load", name), name, staging.data_format, pages, staging.depth, purpose=purpose)
         ctx.pop_now(buffer)
         tiles = Tiles(
-            source.rows, source.cols, buffer, row_stride=source.cols, column_major=name in self.read_transposed
+            source.rows,
+            source.cols,
+            buffer,
+            row_stride=source.cols,
+            column_major=name in self.read_transposed,
+            replicated=not source.is_vector,
         )
         consumer = ctx.writer if self._passes_through(name) else ctx.compute
         ctx.pop_at_end(consumer, tiles)
@@ -200,6 +243,11 @@ class _Lowering:
     def _store(self, store: Store) -> None:
         ctx, target = self.ctx, store.target
         value = self._bind(store.value)
+        if isinstance(store.value, BlockTile) and ctx.orientation.get(store.value.block) == "col":
+            name = store.value.block
+            column = materialise(ctx, name, value)
+            ctx.await_operands(Operand(column, name))
+            value = Operand(as_row(ctx, name, column), name)
         if target.tensor in ctx.shards:
             shard = ctx.shards[target.tensor]
             evaluate(ctx, value, _part_of_shard(target, shard, self._output_shard(shard)))
@@ -279,7 +327,9 @@ class _Lowering:
             started: list[CircularBuffer] = []
             tiles = self._tensor_tiles(expr.source, f"{expr.source.tensor}_direct", started)
             self._finish_reads(started)
-            return Operand(tiles, expr.source.tensor, expr.row_broadcast)
+            if expr.broadcast == "col":
+                tiles = replicated(self.ctx, expr.source.tensor, tiles, "col")
+            return Operand(tiles, expr.source.tensor, _access(expr.broadcast, tiles))
         return self._bind_block(expr)
 
     def _bind_block(self, expr: BlockTile) -> Value:
@@ -290,17 +340,14 @@ class _Lowering:
                 subject=expr.block,
                 hint="fill or copy it first; what a loop computes element-wise does not leave the loop",
             )
-        if not expr.row_broadcast:
+        if not expr.broadcast or isinstance(value, Constant):
             return value
-        if isinstance(value, Constant):
-            return value
-        if not isinstance(value, Operand):
-            raise self.ctx.unsupported(
-                f"{expr.block} is broadcast over rows, but it is a computed vector",
-                subject=expr.block,
-                hint="broadcast the loaded vector and compute on the matrix",
-            )
-        return Operand(value.tiles, value.name, row_broadcast=True)
+        tiles = materialise(self.ctx, expr.block, value)
+        return Operand(tiles, expr.block, _access(expr.broadcast, tiles))
+
+
+def _access(broadcast: Broadcast, tiles: Tiles) -> Access:
+    return "first_row" if broadcast == "row" and not tiles.replicated else broadcast
 
 
 def _grouped(body: Sequence[Statement]) -> list[list[Statement]]:
@@ -319,17 +366,27 @@ def _grouped(body: Sequence[Statement]) -> list[list[Statement]]:
     return groups
 
 
+def _reads_of_maps(program: TileProgram) -> dict[int, int]:
+    """How many times what each element-wise statement computes is read before its buffer is set again."""
+    statements = walk((program.tile_loop,))
+    counts: dict[int, int] = {}
+    for place, statement in enumerate(statements):
+        if isinstance(statement, Map):
+            count = 0
+            for later in statements[place + 1 :]:
+                count += reads(later).count(statement.dst)
+                if sets(later) == statement.dst:
+                    break
+            counts[id(statement)] = count
+    return counts
+
+
 def _only_stored(program: TileProgram) -> dict[str, Store]:
     """Buffers that are read once in the whole kernel, by a store of them as they are: name -> that store."""
     statements = walk((program.tile_loop,))
-    reads: list[str] = []
-    for statement in statements:
-        if isinstance(statement, (Map, Store)):
-            reads += [leaf.block for leaf in operands(statement.value) if isinstance(leaf, BlockTile)]
-        elif isinstance(statement, Gemm):
-            reads += [statement.a, statement.b]
+    read = [name for s in statements for name in reads(s) if not (isinstance(s, Gemm) and name == s.c)]
     stores = [s for s in statements if isinstance(s, Store) and isinstance(s.value, BlockTile)]
-    return {s.value.block: s for s in stores if isinstance(s.value, BlockTile) and reads.count(s.value.block) == 1}
+    return {s.value.block: s for s in stores if isinstance(s.value, BlockTile) and read.count(s.value.block) == 1}
 
 
 def _part_of_shard(block: TensorBlock, shard: Shard, buffer: CircularBuffer) -> Tiles:

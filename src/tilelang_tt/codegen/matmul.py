@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
-from .elementwise import evaluate
-from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Statement, Store, walk
+from .elementwise import materialise
+from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, walk
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Part:
 def carried_accumulators(loop: Loop) -> list[Gemm]:
     """The products that accumulate across ``loop``: one for each target that the loop's body never sets anew."""
     inside = walk(loop.body)
-    set_anew = {s.dst for s in inside if isinstance(s, (Load, Map))} | {
+    set_anew = {s.dst for s in inside if isinstance(s, (Load, Map, Reduce))} | {
         s.c for s in inside if isinstance(s, Gemm) and s.clear
     }
     carried: dict[str, Gemm] = {}
@@ -50,9 +50,8 @@ def open_accumulator(ctx: Context, gemm: Gemm, region: tuple[Statement, ...]) ->
     else:
         buffer = ctx.accumulator_buffer(accumulator)
         accumulator.started = f"{buffer.name}_started"
-        ctx.compute.lines(
-            f"cb_reserve_back({buffer.name}, {buffer.block_pages});", f"uint32_t {accumulator.started} = 0;"
-        )
+        ctx.reserve(buffer)
+        ctx.compute.line(f"uint32_t {accumulator.started} = 0;")
 
 
 def close_accumulator(ctx: Context, name: str) -> None:
@@ -75,7 +74,7 @@ def gemm_statement(ctx: Context, gemm: Gemm) -> None:
 
 def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statement, ...]) -> bool:
     """Only an accumulator that fits DST, and that nothing else in ``region`` takes DST from."""
-    computing = [s for s in walk(region) if isinstance(s, (Gemm, Map, Store))]
+    computing = [s for s in walk(region) if isinstance(s, (Gemm, Map, Reduce, Store))]
     loaded = {s.dst for s in walk(ctx.program.tile_loop.body) if isinstance(s, Load)}
     as_loaded = {gemm.a, gemm.b} <= loaded and not gemm.transpose_a
     return block.rows * block.cols <= DST_TILES and computing == [gemm] and as_loaded
@@ -142,31 +141,22 @@ def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:
         raise ctx.unsupported(f"T.gemm reads {name}, which holds nothing", subject=name, hint="copy into it first")
     ctx.await_operands(value)
     if not isinstance(value, Operand) or value.tiles.cb is None:
-        value = Operand(_computed(ctx, name, value), name)
+        value = Operand(materialise(ctx, name, value), name)
     tiles = _transposed(ctx, name, value.tiles) if transpose else value.tiles
     ctx.await_operands(Operand(tiles, name))
     return tiles
 
 
-def _computed(ctx: Context, name: str, value: Value) -> Tiles:
-    block = ctx.program.block(name)
-    data_format = metalium.data_format(block.dtype)
-    pages = block.rows * block.cols
-    buffer = ctx.buffer(("computed", name), name, data_format, pages, purpose=f"computed operand {name}")
-    return ctx.stage(buffer, block.rows, block.cols, lambda tiles: evaluate(ctx, value, tiles))
-
-
 def _transposed(ctx: Context, name: str, source: Tiles) -> Tiles:
     """The transpose of ``source``: the matrix engine transposes only its second operand by itself."""
     assert source.cb is not None
-    key = ("transposed", name)
-    pages = source.rows * source.cols
-    data_format = source.cb.data_format
-    buffer = ctx.buffer(key, f"{name}_transposed", data_format, pages, purpose=f"{name}, transposed")
-    return ctx.stage(buffer, source.cols, source.rows, lambda tiles: _transpose_into(ctx, source, tiles))
+    pages, data_format = source.rows * source.cols, source.cb.data_format
+    buffer = ctx.spare_buffer("transposed", f"{name}_transposed", data_format, pages, purpose=f"{name}, transposed")
+    return ctx.stage(buffer, source.cols, source.rows, lambda tiles: transpose_into(ctx, source, tiles))
 
 
-def _transpose_into(ctx: Context, source: Tiles, target: Tiles) -> None:
+def transpose_into(ctx: Context, source: Tiles, target: Tiles) -> None:
+    """Transpose a block of tiles, their elements included."""
     assert source.cb is not None
     assert target.cb is not None
     batch = largest_divisor(target.cols, DST_TILES)
@@ -176,7 +166,7 @@ def _transpose_into(ctx: Context, source: Tiles, target: Tiles) -> None:
     compute.open_loop("i", target.rows)
     compute.open_loop("j", target.cols, batch)
     compute.line("tile_regs_acquire();")
-    ctx.math(f"transpose {name}", f"reconfig_data_format_srca({name});", f"transpose_init({name});")
+    ctx.math("transpose", (source.cb,), f"reconfig_data_format_srca({name});", f"transpose_init({name});")
     for tile in range(batch):
         compute.line(f"transpose_tile({name}, {source.index(plus('j', tile), 'i')}, {tile});")
     ctx.hand_to_packer(target.cb, [(tile, target.index("i", plus("j", tile))) for tile in range(batch)])

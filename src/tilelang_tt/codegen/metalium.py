@@ -22,6 +22,7 @@ PACK_HEADER = "api/compute/pack.h"
 RECONFIG_HEADER = "api/compute/reconfig_data_format.h"
 BINARY_FPU_HEADER = "api/compute/eltwise_binary.h"
 TRANSPOSE_HEADER = "api/compute/transpose.h"
+REDUCE_HEADER = "api/compute/reduce.h"
 
 DATA_FORMATS: Mapping[str, DataFormat] = MappingProxyType(
     {"bfloat16": "Float16_b", "float16": "Float16", "float32": "Float32"}
@@ -61,6 +62,7 @@ UNARY = MappingProxyType(
     {
         "relu": SfpuOp("api/compute/eltwise_unary/relu.h", "relu_tile_init()", "relu_tile({a})"),
         "exp": SfpuOp("api/compute/eltwise_unary/exp.h", "exp_tile_init()", "exp_tile({a})"),
+        "exp2": SfpuOp("api/compute/compute_kernel_api.h", "exp2_tile_init()", "exp2_tile({a})"),
         "sqrt": SfpuOp("api/compute/eltwise_unary/sqrt.h", "sqrt_tile_init()", "sqrt_tile({a})"),
         "rsqrt": SfpuOp("api/compute/eltwise_unary/rsqrt.h", "rsqrt_tile_init()", "rsqrt_tile({a})"),
         "tanh": SfpuOp("api/compute/compute_kernel_api.h", "tanh_tile_init()", "tanh_tile({a})"),

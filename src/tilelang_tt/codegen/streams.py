@@ -34,6 +34,8 @@ class Configure:
     unit: str
     mode: str
     lines: tuple[str, ...]
+    operands: tuple[str, ...] = ()
+    """The circular buffers that the mode is for: sources of ``math``, the target of ``pack``."""
 
 
 @dataclass
@@ -69,9 +71,9 @@ class Stream:
         """Append a node."""
         self._open[-1].append(node)
 
-    def configure(self, unit: str, mode: str, *lines: str) -> None:
+    def configure(self, unit: str, mode: str, *lines: str, operands: tuple[str, ...] = ()) -> None:
         """Append a configuration of ``unit``."""
-        self.add(Configure(unit, mode, lines))
+        self.add(Configure(unit, mode, lines, operands))
 
     def open_loop(self, var: str, extent: str | int, step: int = 1) -> None:
         """Begin a loop."""

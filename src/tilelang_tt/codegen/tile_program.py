@@ -19,7 +19,8 @@ class TensorBlock:
     """A rectangle of a tensor: ``rows`` x ``cols`` tiles from tile (``row``, ``col``) on.
 
     ``leading`` is the index of the matrix among those that the leading dimensions count ("0" for a matrix);
-    ``tensor_rows`` and ``tensor_cols`` are the size in tiles of each of these matrices.
+    ``tensor_rows`` and ``tensor_cols`` are the size in tiles of each of these matrices. Of a vector, a row of tiles,
+    only the first row of elements counts.
     """
 
     tensor: str
@@ -30,6 +31,7 @@ class TensorBlock:
     cols: int
     tensor_rows: int
     tensor_cols: int
+    is_vector: bool = False
 
     def page(self, r: str, c: str) -> str:
         """The page (tile) number of tile (r, c) of the block, as a C++ expression."""
@@ -54,12 +56,16 @@ class Block:
 # ---- values of an element-wise expression, tile by tile ------------------------------------------------------------
 
 
+Broadcast = Literal["", "row", "col"]
+"""How a vector meets a matrix: element j in every row ("row"), element i in every column ("col"), or not at all."""
+
+
 @dataclass(frozen=True)
 class BlockTile:
-    """The tile at the same place in an on-chip buffer; of a row vector, its first row in every row."""
+    """The tile at the same place in an on-chip buffer; a vector may be broadcast over a matrix."""
 
     block: str
-    row_broadcast: bool = False
+    broadcast: Broadcast = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class TensorTile:
     """The tile at the same place in a rectangle of a tensor that the expression reads directly."""
 
     source: TensorBlock
-    row_broadcast: bool = False
+    broadcast: Broadcast = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,18 @@ class Gemm:
 
 
 @dataclass(frozen=True)
+class Reduce:
+    """dst (op)= the reduction of ``src`` along ``axis`` (0: over rows, 1: over columns)."""
+
+    src: str
+    dst: str
+    op: str
+    axis: int
+    clear: bool
+    location: SourceLocation | None = None
+
+
+@dataclass(frozen=True)
 class Loop:
     """``for var in range(extent)``."""
 
@@ -157,7 +175,7 @@ class Let:
     value: str
 
 
-Statement = Load | Store | Map | Gemm | Loop | Let
+Statement = Load | Store | Map | Gemm | Reduce | Loop | Let
 
 
 @dataclass(frozen=True)
@@ -206,6 +224,24 @@ def operands(expr: TileExpr) -> list[BlockTile | TensorTile]:
     if isinstance(expr, Binary):
         return operands(expr.a) + operands(expr.b)
     return []
+
+
+def reads(statement: Statement) -> list[str]:
+    """The on-chip buffers that a statement reads."""
+    if isinstance(statement, (Map, Store)):
+        return [leaf.block for leaf in operands(statement.value) if isinstance(leaf, BlockTile)]
+    if isinstance(statement, Gemm):
+        return [statement.a, statement.b, *([] if statement.clear else [statement.c])]
+    if isinstance(statement, Reduce):
+        return [statement.src, *([] if statement.clear else [statement.dst])]
+    return []
+
+
+def sets(statement: Statement) -> str | None:
+    """The on-chip buffer that a statement gives a new value."""
+    if isinstance(statement, (Load, Map, Reduce)):
+        return statement.dst
+    return statement.c if isinstance(statement, Gemm) else None
 
 
 def _product(expr: str, factor: int) -> str:

@@ -59,7 +59,18 @@ class GemmOp:
     clear_accum: bool
 
 
-TileOp = CopyOp | FillOp | GemmOp
+@dataclass(frozen=True)
+class ReduceOp:
+    """``T.reduce_sum(src, dst, dim)`` and its kin; ``kind`` as TileLang names it (sum, max, min, abssum, absmax, ...)."""
+
+    src: Region
+    dst: Region
+    kind: str
+    dim: int
+    clear: bool
+
+
+TileOp = CopyOp | FillOp | GemmOp | ReduceOp
 
 
 def is_global(buffer: tirx.Buffer) -> bool:
@@ -97,12 +108,15 @@ def decode(call: tirx.Call) -> TileOp:
     if name == "gemm":
         a, b, c, transpose_a, transpose_b, *_, clear = (*call.args[:5], call.args[9])
         return GemmOp(region_of(a), region_of(b), region_of(c), _flag(transpose_a), _flag(transpose_b), _flag(clear))
+    if name == "reduce":
+        src, dst, kind, dim, clear = call.args[:5]
+        return ReduceOp(region_of(src), region_of(dst), str(kind.value), int(dim.value), _flag(clear))
     raise UnsupportedError(
         Code.UNSUPPORTED,
         f"T.{name} is not supported",
         subject=name,
         found=f"T.{name} on {', '.join(buffers_of(call))}",
-        expected="T.copy, T.fill, T.clear, T.gemm and T.Parallel bodies",
+        expected="T.copy, T.fill, T.clear, T.gemm, T.reduce_* and T.Parallel bodies",
     )
 
 
