@@ -17,7 +17,7 @@ from .language.kernel import read_kernel
 from .language.plain import plain_attrs
 from .program import Program
 from .program.spec import ShardSpec
-from .transform.common import DEFAULT_DEVICE, layout_of, projection_of
+from .transform.common import device_of, layout_of, projection_of
 from .transform.pipeline import TTPipeline
 
 OUT_IDX_ATTR = "tilelang_out_idx"
@@ -26,7 +26,7 @@ OUT_IDX_ATTR = "tilelang_out_idx"
 
 def compile(
     func: tirx.PrimFunc,
-    device: str | Device = DEFAULT_DEVICE,
+    device: str | Device | None = None,
     layout: Mapping[str, Mapping[str, Any]] | None = None,
     schedule: Mapping[str, Any] | None = None,
     *,
@@ -36,7 +36,8 @@ def compile(
 
     Args:
         func: a PrimFunc, or what ``@tilelang.jit(...).get_tir(...)`` returns.
-        device: a product's name (``devices.device_names()``), the path of a device file, or a Device.
+        device: a product's name (``devices.device_names()``), the path of a device file, or a Device; default what the
+            function's ``tt.device`` says, else a Wormhole n150.
         layout: where tensors live, as :func:`annotate_tt_layout` takes it.
         schedule: how to schedule, as :func:`annotate_tt_schedule` takes it.
         out_idx: the parameters that a call returns instead of taking, as TileLang's jit has it; default what ``func``
@@ -57,7 +58,7 @@ def compile(
             expected="a PrimFunc",
             hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
         )
-    chip = load_device(device)
+    chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:
         func = annotate_tt_layout(func, layout)

@@ -42,7 +42,7 @@ def load_device(device: str | os.PathLike[str] | Mapping[str, Any] | Device) -> 
             found=type(device).__name__,
             expected="str, path, dict or tilelang_tt.devices.Device",
         )
-    files = _files()
+    files = device_files()
     if device not in files:
         raise DeviceError(
             Code.UNKNOWN_DEVICE,
@@ -57,10 +57,11 @@ def load_device(device: str | os.PathLike[str] | Mapping[str, Any] | Device) -> 
 
 def device_names() -> tuple[str, ...]:
     """The names that :func:`load_device` knows, sorted: the user's devices and the package's."""
-    return tuple(sorted(_files()))
+    return tuple(sorted(device_files()))
 
 
-def _files() -> dict[str, Path]:
+def device_files() -> dict[str, Path]:
+    """The file of every name that :func:`load_device` knows."""
     directories = [Path(part) for part in os.environ.get(DEVICES_ENV, "").split(os.pathsep) if part]
     found: dict[str, Path] = {}
     for directory in (*directories, _BUILTIN):

@@ -61,32 +61,53 @@ def read(directory: str | os.PathLike[str]) -> tuple[ProgramSpec, dict[str, str]
         encoded = (source / SPEC_FILE).read_bytes()
     except OSError as error:
         raise _malformed("there is no saved program", source / SPEC_FILE, error) from None
-    _check_version(encoded, source)
-    try:
-        spec = msgspec.json.decode(encoded, type=ProgramSpec)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise _malformed("the program's data is not of its schema", source / SPEC_FILE, error) from None
+    spec = _decode_spec(encoded, str(source / SPEC_FILE))
     return spec, {kernel.source: _read_source(source, kernel.source) for kernel in spec.kernels}
+
+
+def encode(spec: ProgramSpec, sources: Mapping[str, str]) -> str:
+    """A program as one text."""
+    return msgspec.json.encode({"program": spec, "sources": sources}).decode()
+
+
+def decode(text: str) -> tuple[ProgramSpec, dict[str, str]]:
+    """The data and sources of the program that :func:`encode` wrote, validated.
+
+    Raises:
+        ProgramError: ``program-malformed``, when the text is not of the schema, or of another version of it.
+    """
+    origin = "a program in one text"
+    try:
+        encoded = msgspec.json.decode(text, type=_Encoded)
+    except msgspec.MsgspecError as error:
+        raise _malformed("the program's data is not of its schema", origin, error) from None
+    return _decode_spec(encoded.program, origin), encoded.sources
+
+
+class _Encoded(msgspec.Struct):
+    program: msgspec.Raw
+    sources: dict[str, str]
 
 
 class _Version(msgspec.Struct):
     schema_version: int
 
 
-def _check_version(encoded: bytes, source: Path) -> None:
+def _decode_spec(encoded: bytes | msgspec.Raw, origin: str) -> ProgramSpec:
     try:
         version = msgspec.json.decode(encoded, type=_Version).schema_version
-    except msgspec.MsgspecError as error:
-        raise _malformed("the program's data is not of its schema", source / SPEC_FILE, error) from None
-    if version != SCHEMA_VERSION:
-        raise ProgramError(
-            Code.PROGRAM_MALFORMED,
-            "the program was saved by another version of the package",
-            subject=str(source / SPEC_FILE),
-            found=f"schema version {version}",
-            expected=f"schema version {SCHEMA_VERSION}",
-            hint="compile the kernel again",
-        )
+        if version == SCHEMA_VERSION:
+            return msgspec.json.decode(encoded, type=ProgramSpec)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _malformed("the program's data is not of its schema", origin, error) from None
+    raise ProgramError(
+        Code.PROGRAM_MALFORMED,
+        "the program was saved by another version of the package",
+        subject=origin,
+        found=f"schema version {version}",
+        expected=f"schema version {SCHEMA_VERSION}",
+        hint="compile the kernel again",
+    )
 
 
 def _read_source(directory: Path, name: str) -> str:
@@ -98,11 +119,11 @@ def _read_source(directory: Path, name: str) -> str:
         raise _malformed("a kernel's source cannot be read", directory / KERNEL_DIR / name, error) from None
 
 
-def _malformed(problem: str, path: Path, found: object) -> ProgramError:
+def _malformed(problem: str, origin: str | Path, found: object) -> ProgramError:
     return ProgramError(
         Code.PROGRAM_MALFORMED,
         problem,
-        subject=str(path),
+        subject=str(origin),
         found=found,
-        expected="a directory written by Program.save",
+        expected="a program written by this package",
     )
