@@ -9,23 +9,17 @@ from typing import Any
 
 from .errors import FAMILY
 
-TARGET_NAME = "tenstorrent"
-# TVM has no such target kind and takes none from Python; ext_dev is its kind for devices that it does not know.
-TARGET_KIND = "ext_dev"
-
 
 def register(_tilelang: Any = None) -> None:
-    """Register the target and let this package's errors cross TVM's passes with their type."""
+    """Register the target and its backend, and let this package's errors cross TVM with their type."""
     import tvm_ffi
+    from tilelang.backend.module import register_backend
     from tilelang.backend.target import register_target_normalizer
+
+    from .tilelang_backend.backend import BACKEND
+    from .tilelang_backend.target import TARGET_NAME, normalize_target
 
     for error in FAMILY:
         tvm_ffi.register_error(f"tilelang_tt.{error.__name__}", error)
     register_target_normalizer(TARGET_NAME, normalize_target, override=True)
-
-
-def normalize_target(target: Any) -> dict[str, Any] | None:
-    """The TVM target for "tenstorrent", or None for another target."""
-    if isinstance(target, str) and target.split()[0:1] == [TARGET_NAME]:
-        return {"kind": TARGET_KIND, "keys": [TARGET_NAME]}
-    return None
+    register_backend(BACKEND)
