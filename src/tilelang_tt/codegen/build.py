@@ -112,7 +112,10 @@ def _source(ctx: Context, role: Role, partition: WorkPartition, program: TilePro
     if role == "compute":
         nodes = [*_startup(ctx, stream.nodes), *nodes]
     nodes = without_unused([*_declarations(ctx, role, partition, program), *nodes])
-    return render_kernel(_headers(ctx, role), _comment(role, program, partition), nodes)
+    kernel = render_kernel(_headers(ctx, role), _comment(role, program, partition), "", nodes)
+    uses_float_bits = f"{metalium.FLOAT_BITS_NAME}(" in kernel
+    helpers = metalium.FLOAT_BITS if uses_float_bits else ""
+    return render_kernel(_headers(ctx, role), _comment(role, program, partition), helpers, nodes)
 
 
 def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: TileProgram) -> list[Node]:

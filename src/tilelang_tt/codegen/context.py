@@ -4,7 +4,7 @@ point."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import Code, SourceLocation, UnsupportedError
@@ -12,7 +12,7 @@ from ..program.spec import DataFormat
 from . import metalium
 from .cexpr import identifier
 from .circular_buffers import CircularBuffer, CircularBuffers
-from .streams import Line, Stream
+from .streams import Define, For, Line, Node, Stream
 from .tile_program import Constant, TileProgram
 
 DST_TILES = 4
@@ -69,8 +69,11 @@ class Tiles:
         return plus(self.base, plus(times(str(outer), stride), str(inner)))
 
 
-Access = Literal["", "row", "col", "first_row"]
-"""Which tile of an operand meets tile (r, c): the same, (0, c) or (r, 0). "first_row" is (0, c), whose first row counts."""
+Access = Literal["", "row", "col", "single", "first_row"]
+"""Which tile of an operand meets tile (r, c): the same, (0, c), (r, 0) or, for "single", (0, 0).
+
+"first_row" is (0, c), of which only the first row counts.
+"""
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,28 @@ class Apply:
     b: Value | None = None
 
 
+@dataclass(frozen=True)
+class Indices:
+    """A leaf: ``rows`` * (row of the element) + ``cols`` * (its column) + ``offset``, a C++ expression."""
+
+    rows: int
+    cols: int
+    offset: str
+
+
+@dataclass(frozen=True)
+class Select:
+    """``a`` where ``condition`` is not 0, else ``b``."""
+
+    condition: Value
+    a: Value
+    b: Value
+
+
 Orientation = Literal["row", "col"]
 """Whether a vector's elements run along the columns of its tiles ("row") or along their rows ("col")."""
 
-Value = Operand | Constant | Apply
+Value = Operand | Constant | Indices | Apply | Select
 """A bound expression: its leaves are the tiles that the buffers held when it was written."""
 
 
@@ -104,16 +125,9 @@ def leaves(value: Value) -> list[Operand]:
         return [value]
     if isinstance(value, Apply):
         return leaves(value.a) + (leaves(value.b) if value.b is not None else [])
+    if isinstance(value, Select):
+        return leaves(value.condition) + leaves(value.a) + leaves(value.b)
     return []
-
-
-def accessed(value: Value, access: Access) -> Value:
-    """``value`` with every operand accessed as ``access`` says."""
-    if isinstance(value, Operand):
-        return replace(value, access=access)
-    if isinstance(value, Apply):
-        return Apply(value.op, accessed(value.a, access), None if value.b is None else accessed(value.b, access))
-    return value
 
 
 @dataclass
@@ -292,11 +306,11 @@ class Context:
             self.accessors[role].append(tensor)
         return f"tensor_{identifier(tensor)}"
 
-    def ones(self, data_format: DataFormat) -> CircularBuffer:
-        """A tile of ones, made once per core by the compute kernel."""
-        key = ("ones", data_format)
+    def ones(self) -> CircularBuffer:
+        """A float32 tile of ones, made once per core by the compute kernel."""
+        key = ("ones",)
         fresh = not self.is_made(key)
-        buffer = self.buffer(key, "ones", data_format, 1, purpose="a tile of ones, to broadcast row vectors")
+        buffer = self.buffer(key, "ones", "Float32", 1, purpose="a tile of ones, to sum and to spread")
         if fresh:
             making = Stream()
             making.lines(f"cb_reserve_back({buffer.name}, 1);", "tile_regs_acquire();")
@@ -309,6 +323,18 @@ class Context:
             self.prologue += making.nodes  # type: ignore[arg-type]
             self.epilogue.append((self.compute, f"cb_pop_front({buffer.name}, 1);"))
         return buffer
+
+    def indices(self, axis: Literal["row", "column"]) -> Tiles:
+        """A tile whose elements are the numbers of their rows (or columns), made once per core by the reader."""
+        key = ("indices", axis)
+        fresh = not self.is_made(key)
+        purpose = f"a tile of {axis} numbers, for conditions on indices"
+        buffer = self.buffer(key, f"{axis}_numbers", "Float16_b", 1, purpose=purpose)
+        if fresh:
+            self.reader.insert_first(number_tile(buffer.name, axis))
+            self.prologue.append(Line(f"cb_wait_front({buffer.name}, 1);"))
+            self.epilogue.append((self.compute, f"cb_pop_front({buffer.name}, 1);"))
+        return Tiles(1, 1, buffer, row_stride=1)
 
     # ---- DST -------------------------------------------------------------------------------------------------------
 
@@ -375,6 +401,23 @@ class Context:
         """Load the vector engine's program for ``op``."""
         self.headers.add(op.header)
         (stream or self.compute).configure("sfpu", op.init, f"{op.init};")
+
+
+def number_tile(name: str, axis: str) -> list[Node]:
+    """The reader's code for a bfloat16 tile of row or column numbers, in the face layout of hardware tiles."""
+    number = "(face & 2) * 8 + at / 16" if axis == "row" else "(face & 1) * 16 + at % 16"
+    write = For("at", "256")
+    write.body = [
+        Define("number", number),
+        # The bits of a bfloat16 from a number below 32, by integers only: data movement cores have no floats.
+        Define("exponent", "number == 0 ? 0 : 31 - __builtin_clz(number)"),
+        Define("bits", "number == 0 ? 0 : (127 + exponent) << 7 | ((number << 7 >> exponent) & 0x7f)"),
+        Line(f"{name}_tile[face * 256 + at] = bits;"),
+    ]
+    tile = Define(
+        f"{name}_tile", f"reinterpret_cast<volatile tt_l1_ptr uint16_t*>(get_write_ptr({name}))", "auto* const"
+    )
+    return [Line(f"cb_reserve_back({name}, 1);"), tile, For("face", "4", [write]), Line(f"cb_push_back({name}, 1);")]
 
 
 # ---- small arithmetic on C++ index expressions ---------------------------------------------------------------------

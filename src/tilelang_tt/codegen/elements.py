@@ -7,11 +7,22 @@ import operator
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tvm import tirx
+from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
 from ..language import tile_ops
-from .tile_program import Binary, BlockTile, Broadcast, Constant, TensorBlock, TensorTile, TileExpr, Unary
+from .tile_program import (
+    Binary,
+    BlockTile,
+    Broadcast,
+    Choose,
+    Constant,
+    IndexTile,
+    TensorBlock,
+    TensorTile,
+    TileExpr,
+    Unary,
+)
 
 
 class Regions(Protocol):
@@ -21,6 +32,10 @@ class Regions(Protocol):
         self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]
     ) -> tile_ops.Region:
         """What an access covers over all parallel loops."""
+        ...
+
+    def scalar(self, expr: Any) -> str:
+        """An integer that is the same for all elements, as a C++ expression."""
         ...
 
     def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
@@ -53,18 +68,54 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
         return Constant(float(expr.value))
     if isinstance(expr, tirx.Cast):
         return element_expr(expr.value, loops, regions)
+    if isinstance(expr, tirx.Var):
+        return _index_tile(expr, loops, regions)
     if isinstance(expr, tirx.BufferLoad):
         return _load(expr, loops, regions)
+    if isinstance(expr, tirx.Select):
+        parts = (expr.condition, expr.true_value, expr.false_value)
+        return Choose(*(element_expr(part, loops, regions) for part in parts))
+    if type(expr) in _COMPARE:
+        return Unary(_COMPARE[type(expr)], _difference(expr.a, expr.b, loops, regions))
+    if isinstance(expr, (tirx.And, tirx.Or)):
+        op = "min" if isinstance(expr, tirx.And) else "max"
+        return Binary(op, element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
+    if type(expr) in _BINARY and str(expr.dtype).startswith("int"):
+        return _index_tile(expr, loops, regions)
     if type(expr) in _BINARY:
         return _folded(_BINARY[type(expr)], element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
     if isinstance(expr, tirx.Call):
         name = str(expr.op.name).split(".")[-1]
         if name == "infinity":
             return Constant(math.inf)
+        if name == "if_then_else":
+            condition, a, b = (element_expr(arg, loops, regions) for arg in expr.args)
+            return Choose(condition, a, b)
         if name in _UNARY:
             return Unary(_UNARY[name], element_expr(expr.args[0], loops, regions))
         raise _refused(f"{name} in T.Parallel is not supported", name, expr)
     raise _refused(f"{type(expr).__name__} in T.Parallel is not supported", type(expr).__name__, expr)
+
+
+_COMPARE = {tirx.GE: "gez", tirx.GT: "gtz", tirx.LE: "lez", tirx.LT: "ltz", tirx.EQ: "eqz", tirx.NE: "nez"}
+
+
+def _difference(a: Any, b: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    """``a - b``; of indices, as one index."""
+    if str(a.dtype).startswith("int") and str(b.dtype).startswith("int"):
+        return _index_tile(a - b, loops, regions)
+    return Binary("sub", element_expr(a, loops, regions), element_expr(b, loops, regions))
+
+
+def _index_tile(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> IndexTile:
+    """An integer expression that is affine in the loops' variables."""
+    variables = [loop.loop_var for loop in loops]
+    parts = arith.detect_linear_equation(expr, variables)
+    if len(parts) != len(variables) + 1 or not all(isinstance(part, tirx.IntImm) for part in parts[:-1]):
+        raise _refused("an index in T.Parallel is not affine", "T.Parallel", expr)
+    factors = [int(part) for part in parts[:-1]]
+    rows, cols = factors if len(factors) == 2 else (0, factors[0])
+    return IndexTile(rows, cols, regions.scalar(parts[-1]))
 
 
 _FOLD = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "max": max, "min": min}

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import metalium
-from .context import DST_TILES, Context, Operand, Tiles, Value, largest_divisor, leaves, plus
-from .tile_program import Constant
+from .context import DST_TILES, Context, Indices, Operand, Select, Tiles, Value, largest_divisor, leaves, plus
+from .tile_program import TILE, Constant
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Step:
     op: str = ""
     operands: tuple[Operand, ...] = ()
     number: float = 0.0
+    c: int = 0
+    indices: Indices | None = None
 
 
 @dataclass
@@ -66,11 +68,40 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
         return out
     if isinstance(value, Operand):
         return _emit_operand(plan, value, live)
+    if isinstance(value, Indices):
+        return _emit_indices(plan, value, live)
+    if isinstance(value, Select):
+        out = _emit(plan, value.condition, live)
+        a = _emit(plan, value.a, live | {out})
+        b = _emit(plan, value.b, live | {out, a})
+        plan.steps.append(Step("select", out, b=a, c=b))
+        return out
     if value.b is None:
         out = _emit(plan, value.a, live)
         plan.steps.append(Step("unary", out, op=value.op))
         return out
     return _emit_binary(plan, value.op, value.a, value.b, live)
+
+
+def _emit_indices(plan: Schedule, value: Indices, live: frozenset[int]) -> int:
+    """The numbers that a tile's elements have inside it, scaled, and the number of its first element added."""
+    out = -1
+    for axis, factor in (("row", value.rows), ("column", value.cols)):
+        if factor == 0:
+            continue
+        register = plan.take(live if out < 0 else live | {out}, clean=False)
+        plan.steps.append(Step("numbers", register, op=axis))
+        if factor != 1:
+            plan.steps.append(Step("scalar", register, op="mul", number=float(factor)))
+        if out < 0:
+            out = register
+        else:
+            plan.steps.append(Step("binary", out, b=register, op="add"))
+    if out < 0:
+        out = plan.take(live, clean=False)
+        plan.steps.append(Step("fill", out, number=0.0))
+    plan.steps.append(Step("offset", out, indices=value))
+    return out
 
 
 def _emit_operand(plan: Schedule, operand: Operand, live: frozenset[int]) -> int:
@@ -231,13 +262,27 @@ def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, c
         _sfpu(ctx, metalium.UNARY[step.op], a=out)
     elif step.kind == "scalar":
         _sfpu(ctx, metalium.SCALAR[step.op], a=out, bits=_float_bits(step.number))
+    elif step.kind == "numbers":
+        tiles = ctx.indices("row" if step.op == "row" else "column")
+        _fetch(ctx, Operand(tiles, step.op, "single"), out, row, col, target)
+    elif step.kind == "offset":
+        assert step.indices is not None
+        _sfpu(ctx, metalium.SCALAR["add"], a=out, bits=_offset(step.indices, row, col))
+    elif step.kind == "select":
+        _sfpu(ctx, metalium.WHERE, a=out, b=register(step.b), c=register(step.c))
     elif step.kind == "binary":
         _sfpu(ctx, metalium.BINARY[step.op], a=out, b=register(step.b))
 
 
-def _sfpu(ctx: Context, op: metalium.SfpuOp, a: int, b: int = 0, bits: str = "") -> None:
+def _offset(indices: Indices, row: str, col: str) -> str:
+    """The number of a tile's first element, as the bits of a float."""
+    rows, cols = indices.rows * TILE, indices.cols * TILE
+    return f"{metalium.FLOAT_BITS_NAME}({indices.offset} + {rows} * ({row}) + {cols} * ({col}))"
+
+
+def _sfpu(ctx: Context, op: metalium.SfpuOp, a: int, b: int = 0, c: int = 0, bits: str = "") -> None:
     ctx.sfpu(op)
-    ctx.compute.line(op.call.format(a=a, b=b, bits=bits) + ";")
+    ctx.compute.line(op.call.format(a=a, b=b, c=c, bits=bits) + ";")
 
 
 def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str, target: Tiles) -> None:
@@ -248,7 +293,8 @@ def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str, target:
     if buffer.data_format == target.cb.data_format == "Float32":
         buffer.unpack_to_dest_fp32 = True
     ctx.math("copy", (buffer,), f"reconfig_data_format_srca({buffer.name});", f"copy_init({buffer.name});")
-    r, c = "0" if operand.access == "row" else row, "0" if operand.access == "col" else col
+    r = "0" if operand.access in ("row", "single") else row
+    c = "0" if operand.access in ("col", "single") else col
     ctx.compute.line(f"copy_tile({buffer.name}, {operand.tiles.index(r, c)}, {out});")
 
 
@@ -256,7 +302,7 @@ def _broadcast(ctx: Context, operand: Operand, out: int, col: str) -> None:
     """Add a row vector to every row of a register: a tile of ones times a tile whose rows but the first are zero."""
     buffer = operand.tiles.cb
     assert buffer is not None
-    ones = ctx.ones(buffer.data_format)
+    ones = ctx.ones()
     ctx.matmul(ones, buffer, 0, 1, 1, 1)
     ctx.compute.line(f"matmul_block({ones.name}, {buffer.name}, 0, {operand.tiles.index(0, col)}, {out}, 0, 1, 1, 1);")
 

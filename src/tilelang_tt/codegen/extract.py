@@ -271,6 +271,10 @@ class _Extraction:
             extents.append(1 if loop is None else int(loop.extent))
         return tile_ops.Region(buffer, tuple(mins), tuple(extents))
 
+    def scalar(self, expr: Any) -> str:
+        """An integer that is the same for all elements, as a C++ expression."""
+        return cexpr(self.analyzer.simplify(expr), self.names)
+
     def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
         """A region of a tensor in hardware tiles.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .circular_buffers import CircularBuffer
-from .context import Access, Apply, Context, Operand, Shard, Staging, Tiles, Value, plus
+from .context import Access, Apply, Context, Indices, Operand, Select, Shard, Staging, Tiles, Value, plus
 from .elementwise import evaluate, materialise
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
 from .reduce import reduce_statement
@@ -22,8 +22,10 @@ from .tile_program import (
     Binary,
     BlockTile,
     Broadcast,
+    Choose,
     Constant,
     Gemm,
+    IndexTile,
     Let,
     Load,
     Loop,
@@ -107,7 +109,7 @@ class _Lowering:
         value = self._bind(statement.value)
         self.ctx.values[statement.dst] = value
         # What several statements read is computed once; what one reads is computed where that stores it.
-        if isinstance(value, Apply) and self.reads_of[id(statement)] > 1:
+        if isinstance(value, (Apply, Select)) and self.reads_of[id(statement)] > 1:
             materialise(self.ctx, statement.dst, value)
 
     def _loop(self, loop: Loop) -> None:
@@ -323,6 +325,10 @@ class _Lowering:
             return Apply(expr.op, self._bind(expr.arg))
         if isinstance(expr, Binary):
             return Apply(expr.op, self._bind(expr.a), self._bind(expr.b))
+        if isinstance(expr, Choose):
+            return Select(self._bind(expr.condition), self._bind(expr.a), self._bind(expr.b))
+        if isinstance(expr, IndexTile):
+            return Indices(expr.rows, expr.cols, expr.offset)
         if isinstance(expr, TensorTile):
             started: list[CircularBuffer] = []
             tiles = self._tensor_tiles(expr.source, f"{expr.source.tensor}_direct", started)

@@ -58,6 +58,15 @@ class SfpuOp:
     call: str
 
 
+_COMPARE_HEADER = "api/compute/eltwise_unary/comp.h"
+COMPARE = MappingProxyType(
+    {
+        op: SfpuOp(_COMPARE_HEADER, f"{op}_tile_init()", f"{op}_tile({{a}})")
+        for op in ("gez", "gtz", "lez", "ltz", "eqz", "nez")
+    }
+)
+"""1 where the element compares so with 0, else 0; in place."""
+
 UNARY = MappingProxyType(
     {
         "relu": SfpuOp("api/compute/eltwise_unary/relu.h", "relu_tile_init()", "relu_tile({a})"),
@@ -70,6 +79,7 @@ UNARY = MappingProxyType(
         "abs": SfpuOp("api/compute/compute_kernel_api.h", "abs_tile_init()", "abs_tile({a})"),
         "neg": SfpuOp("api/compute/eltwise_unary/negative.h", "negative_tile_init()", "negative_tile({a})"),
         "log": SfpuOp("api/compute/compute_kernel_api.h", "log_tile_init()", "log_tile({a})"),
+        **COMPARE,
     }
 )
 """One operand, in place."""
@@ -104,6 +114,23 @@ BINARY = MappingProxyType(
 
 FILL = SfpuOp("api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile({a}, {bits})")
 """A constant in every element; here ``bits`` is a float literal."""
+
+WHERE = SfpuOp(
+    "api/compute/eltwise_unary/where.h", "where_tile_init()", "where_tile<DataFormat::Float32>({a}, {b}, {c}, {a})"
+)
+"""Element of ``b`` where that of ``a`` is not 0, else of ``c``; in place of ``a``."""
+
+FLOAT_BITS_NAME = "float_bits"
+FLOAT_BITS = """\
+// The bits of a float from an integer, by integers only: the cores that run this have no floating point.
+inline uint32_t float_bits(int32_t value) {
+    if (value == 0) return 0;
+    const uint32_t sign = value < 0 ? 0x80000000u : 0, magnitude = value < 0 ? -value : value;
+    const uint32_t exponent = 31 - __builtin_clz(magnitude);
+    const uint32_t mantissa = exponent > 23 ? magnitude >> (exponent - 23) : magnitude << (23 - exponent);
+    return sign | (127 + exponent) << 23 | (mantissa & 0x7fffff);
+}
+"""
 
 FPU_BINARY = frozenset({"add", "sub", "mul"})
 """Operations that the matrix engine does on two circular buffers (``add_init``, ``add_tiles``, ...)."""

@@ -50,7 +50,7 @@ def _sum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
     assert cb is not None
 
     def fill(target: Tiles) -> None:
-        ones = ctx.ones(cb.data_format)
+        ones = ctx.ones()
         first, second = (cb, ones) if reduce.axis == 1 else (ones, cb)
         count, steps = (source.rows, source.cols) if reduce.axis == 1 else (source.cols, source.rows)
         batch = largest_divisor(count, DST_TILES)
@@ -75,7 +75,7 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
     cb = source.cb
     assert cb is not None
     count, steps = (source.rows, source.cols) if reduce.axis == 1 else (source.cols, source.rows)
-    ones = ctx.ones(cb.data_format)
+    ones = ctx.ones()
     kind = f"PoolType::MAX, ReduceDim::{'REDUCE_ROW' if reduce.axis == 1 else 'REDUCE_COL'}"
     ctx.headers.add(metalium.REDUCE_HEADER)
     cb.feeds_matrix_engine = ones.feeds_matrix_engine = True
@@ -102,15 +102,14 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
             compute.close_loop()
         _pack_vector(ctx, target, batch)
         compute.close_loop()
-        compute.line("reduce_uninit();")
+        compute.line(f"reduce_uninit({cb.name});")
 
     shape = (count, 1) if reduce.axis == 1 else (1, count)
     narrow = ctx.stage(narrow_cb, *shape, fill_narrow)
     ctx.await_operands(Operand(narrow, reduce.dst))
 
     def fill(target: Tiles) -> None:
-        float_ones = ctx.ones("Float32")
-        first, second = (narrow_cb, float_ones) if reduce.axis == 1 else (float_ones, narrow_cb)
+        first, second = (narrow_cb, ones) if reduce.axis == 1 else (ones, narrow_cb)
         batch = largest_divisor(count, DST_TILES)
         compute = ctx.compute
         compute.open_loop("i", count, batch)

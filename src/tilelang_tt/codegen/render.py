@@ -10,10 +10,10 @@ from .streams import Configure, Define, For, Line, Node
 INDENT = "    "
 
 
-def render_kernel(headers: Sequence[str], comment: Sequence[str], nodes: Sequence[Node]) -> str:
-    """A kernel's source: includes, a comment, and ``kernel_main`` with ``nodes``."""
+def render_kernel(headers: Sequence[str], comment: Sequence[str], helpers: str, nodes: Sequence[Node]) -> str:
+    """A kernel's source: includes, a comment, helper functions, and ``kernel_main`` with ``nodes``."""
     lines = [f"#include <{header}>" if "/" not in header else f'#include "{header}"' for header in headers]
-    lines += ["", *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
+    lines += ["", *([helpers] if helpers else []), *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
     lines += _render(nodes, 1)
     return "\n".join([*lines, "}", ""])
 

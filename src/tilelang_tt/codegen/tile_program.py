@@ -100,7 +100,25 @@ class Binary:
     b: TileExpr
 
 
-TileExpr = BlockTile | TensorTile | Constant | Unary | Binary
+@dataclass(frozen=True)
+class IndexTile:
+    """``rows`` * i + ``cols`` * j + ``offset`` (C++), for element (i, j) of the block."""
+
+    rows: int
+    cols: int
+    offset: str
+
+
+@dataclass(frozen=True)
+class Choose:
+    """``a`` where ``condition`` is not 0, else ``b``."""
+
+    condition: TileExpr
+    a: TileExpr
+    b: TileExpr
+
+
+TileExpr = BlockTile | TensorTile | Constant | IndexTile | Unary | Binary | Choose
 
 
 # ---- statements ----------------------------------------------------------------------------------------------------
@@ -223,6 +241,8 @@ def operands(expr: TileExpr) -> list[BlockTile | TensorTile]:
         return operands(expr.arg)
     if isinstance(expr, Binary):
         return operands(expr.a) + operands(expr.b)
+    if isinstance(expr, Choose):
+        return operands(expr.condition) + operands(expr.a) + operands(expr.b)
     return []
 
 

@@ -1,8 +1,8 @@
 """Vectors: how they lie in tiles, and turning one that was loaded into the form that the engines compute with.
 
 A tensor's vector is a row of tiles whose first rows hold it. On chip a vector lies along the columns of its tiles
-("row") or along their rows ("col"), the same in every row (or column), so that element-wise work on it and broadcasts of
-it are plain tile operations.
+("row") or along their rows ("col"), the same in every row (or column), so that element-wise work on it and broadcasts
+of it are plain tile operations.
 """
 
 from __future__ import annotations
@@ -46,17 +46,19 @@ def _evidence(
 ) -> Iterator[tuple[str, Orientation]]:
     if isinstance(statement, Reduce):
         made: Orientation = "col" if statement.axis == 1 else "row"
-        yield statement.dst, made
+        yield (statement.dst, made)
     if not isinstance(statement, (Map, Store)):
         return
     leaves = [leaf for leaf in operands(statement.value) if isinstance(leaf, BlockTile) and leaf.block in vectors]
     for leaf in leaves:
         if leaf.broadcast:
-            yield leaf.block, leaf.broadcast
+            used: Orientation = leaf.broadcast
+            yield (leaf.block, used)
     if isinstance(statement, Map) and statement.dst in vectors:
         kin = [statement.dst, *(leaf.block for leaf in leaves)]
         for orientation in {known[name] for name in kin if name in known}:
-            yield from ((name, orientation) for name in kin)
+            for name in kin:
+                yield (name, orientation)
 
 
 def needs_replication(program: TileProgram, name: str, orientation: Orientation) -> bool:
@@ -105,7 +107,7 @@ def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:
 
     def fill(target: Tiles) -> None:
         assert target.cb is not None
-        ones = ctx.ones(cb.data_format)
+        ones = ctx.ones()
         batch = largest_divisor(source.cols, DST_TILES)
         ctx.headers.add(metalium.MATMUL_HEADER)
         ctx.compute.open_loop("j", source.cols, batch)

@@ -95,7 +95,9 @@ def index_recovery(
 
 def _persistent_body(func: tirx.PrimFunc, kernel: KernelInfo, scalars: Mapping[str, tirx.Var]) -> tirx.Stmt:
     block_vars = list(kernel.grid.variables.values())
-    counted = kernel.reduction_loops[0].loop_var if len(kernel.reduction_loops) == 1 else None
+    loops = kernel.reduction_loops
+    is_counted = len(loops) == 1 and isinstance(loops[0].extent, tirx.IntImm)
+    counted = loops[0].loop_var if is_counted else None
     used = _used_vars(func)
     outermost = _outermost_block_loop(func, block_vars)
 
