@@ -45,7 +45,7 @@ def run(case: Path) -> dict:
     for name in (key.removeprefix("expected.") for key in arrays if key.startswith("expected.")):
         index, want = names.index(name), arrays[f"expected.{name}"].astype(np.float64)
         found = outcomes[0][index].astype(np.float64)
-        error = np.abs(found - want).max() / np.abs(want).max()
+        error = (np.abs(found - want) - float(arrays["rounding"]) * np.abs(want)).max() / np.abs(want).max()
         errors[name] = float(error) if np.isfinite(found).all() else float("inf")
     same = all(x.tobytes() == y.tobytes() for x, y in zip(outcomes[0], outcomes[-1], strict=True))
     return {"errors": errors, "tolerance": float(arrays["tolerance"]), "repeatable": same}

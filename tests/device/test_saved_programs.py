@@ -88,5 +88,5 @@ def test_program(case, worker):
     result = worker.ask(case.resolve())
     assert "failure" not in result, result["failure"]
     for name, error in result["errors"].items():
-        assert error <= result["tolerance"], f"{name}: error {error:.3g} of the largest element"
+        assert error <= result["tolerance"], f"{name}: error {error:.3g} of the largest element, but for rounding"
     assert result["repeatable"]
