@@ -24,6 +24,7 @@ from tilelang_tt.runtime.call import EXECUTOR_ENV
 
 TARGET = "tenstorrent"
 BF16 = "bfloat16"
+FP32 = "float32"
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,19 @@ def eager_gemm(A, B, bm: int = 64, bn: int = 64, bk: int = 32):
             T.gemm(A_shared, B_shared, C_local)
         T.copy(C_local, C[by * bm, bx * bn])
     return C
+
+
+@tilelang.jit(target=TARGET)
+def eager_sharded_copy(A):
+    M, N = T.const("M N")
+    A: T.Tensor[[M, N], FP32]
+    B = T.empty((M, N), "float32")
+    T.func_attr({"tt.user_layout": {"B": block_sharded((128, 128), (2, 2))}})
+    with T.Kernel(N // 32, M // 32, threads=128) as (bx, by):
+        block = T.alloc_shared((32, 32), "float32")
+        T.copy(A[by * 32, bx * 32], block)
+        T.copy(block, B[by * 32, bx * 32])
+    return B
 
 
 @tilelang.jit(target=TARGET, out_idx=[-1])
@@ -127,6 +141,8 @@ def test_annotations_inside_the_jit_function_are_followed():
     a = torch.randn(128, 128)
     assert torch.equal(kernel(a), a)
     assert "Work partition: local_shard, 4 x 4 work tiles on 4 cores." in kernel.get_kernel_source()
+    assert torch.equal(eager_sharded_copy(a), a)
+    assert "Work partition: local_shard" in eager_sharded_copy.get_kernel_source(a)
 
 
 def test_kernel_source_shows_the_three_kernels():
