@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from tilelang import tvm
 from tvm import tirx
 
 from . import attrs
 from .codegen.build import ShardPlacement, build
-from .devices import Device, load_device
+from .devices import Device
 from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.kernel import read_kernel
 from .language.plain import plain_attrs
 from .program import Program
-from .program.spec import ShardSpec
+from .program.spec import ShardSpec, WorkloadSpec
 from .transform.common import device_of, layout_of, projection_of
 from .transform.pipeline import TTPipeline
+from .transform.workload import workload_of
 
 OUT_IDX_ATTR = "tilelang_out_idx"
 """Where TileLang notes the outputs that a kernel declares with T.empty."""
@@ -67,7 +69,13 @@ def compile(
     func = func.with_attr(attrs.DEVICE, chip.to_dict())
     lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
     spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
-    return Program(spec, sources)
+    return Program(msgspec.structs.replace(spec, workload=_workload(func, lowered)), sources)
+
+
+def _workload(func: tirx.PrimFunc, lowered: tirx.PrimFunc) -> WorkloadSpec:
+    """What the partition was made for, for :meth:`Program.explain`."""
+    workload = workload_of(func, read_kernel(func), plain_attrs(lowered))
+    return msgspec.structs.replace(workload, legacy_ranges=attrs.TILES_PER_CORE in plain_attrs(func))
 
 
 def _outputs(func: tirx.PrimFunc, out_idx: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -1,21 +1,29 @@
 """The work partition: its engine, the schedules that steer it, and the partition itself with its verifier."""
 
+from .cost import Access, Cost, cost_of
 from .engine import PlacedBuffer, partition
 from .grid import WorkGrid
 from .legacy import LegacySchedule, default_legacy_schedule, parse_legacy_schedule
+from .planner import Candidate, Plan, plan
 from .schedule import UserSchedule, parse_user_schedule
 from .shard_maps import ShardMap
 from .work_partition import WorkPartition
 
 __all__ = [
+    "Access",
+    "Candidate",
+    "Cost",
     "LegacySchedule",
     "PlacedBuffer",
+    "Plan",
     "ShardMap",
     "UserSchedule",
     "WorkGrid",
     "WorkPartition",
+    "cost_of",
     "default_legacy_schedule",
     "parse_legacy_schedule",
     "parse_user_schedule",
     "partition",
+    "plan",
 ]

@@ -13,6 +13,7 @@ from ..layout import Memory, Placement, Projection, place_shards
 from .grid import WorkGrid, check_index
 from .legacy import LegacySchedule
 from .policies import (
+    AUTO_POLICY,
     BLOCK_2D,
     BLOCK_CYCLIC,
     BLOCK_LINEAR,
@@ -64,6 +65,7 @@ def partition(
     buffers: Sequence[PlacedBuffer] = (),
     schedule: UserSchedule | None = None,
     legacy: LegacySchedule | None = None,
+    driver: str | None = None,
 ) -> WorkPartition:
     """The work partition of one kernel.
 
@@ -78,6 +80,8 @@ def partition(
         buffers: the tensor parameters in their order.
         schedule: what the user decided; None for nothing.
         legacy: the legacy schedule; its ranges are the partition in global mode, and only checked in local_shard mode.
+        driver: the buffer sharded in L1 whose shards are to decide; the others need not agree with it then, and are
+            used in place only where they do. None for the rule above.
 
     Raises:
         PartitionError, ScheduleError, LayoutError, DeviceError: for everything that cannot be honoured exactly.
@@ -87,11 +91,19 @@ def partition(
     _check_grid_tiles(grid, schedule)
     if legacy is not None:
         legacy.check(grid)
-    driver = None if schedule.partition_mode == GLOBAL else _driving_buffer(buffers)
-    if driver is not None or schedule.partition_mode == LOCAL_SHARD:
-        _check_shard_policy(schedule, driver)
-    if driver is not None:
-        result = _by_shards_of(driver, grid, kt, device, buffers, schedule)
+    if schedule.policy == AUTO_POLICY:
+        raise ScheduleError(
+            Code.SCHEDULE_INCOMPLETE,
+            "policy auto is a choice between partitions, which the planner makes",
+            subject="policy",
+            found=AUTO_POLICY,
+            expected="a policy, or tilelang_tt.partition.plan",
+        )
+    deciding = None if schedule.partition_mode == GLOBAL else _driving_buffer(buffers, driver)
+    if deciding is not None or schedule.partition_mode == LOCAL_SHARD:
+        _check_shard_policy(schedule, deciding)
+    if deciding is not None:
+        result = _by_shards_of(deciding, grid, kt, device, buffers, schedule, agreed=driver is None)
     elif schedule.partition_mode == LOCAL_SHARD:
         result = _by_given_shards(grid, kt, device, buffers, schedule)
     else:
@@ -163,7 +175,7 @@ def _global(
     order, block = _numbering(schedule.order, plane, buffers)
     if legacy is not None and legacy.tiles_per_core is not None:
         check_core_count(len(legacy.tiles_per_core), len(cores), "tt_tiles_per_core", _core_set(device, schedule))
-        _check_legacy_policy(schedule)
+        check_legacy_policy(schedule)
         shares = _Shares(CONTIGUOUS, cores, legacy.tiles_per_core)
     else:
         shares = _share_out(schedule.policy, order, plane, cores)
@@ -198,7 +210,8 @@ def _global_cores(device: Device, schedule: UserSchedule, legacy: LegacySchedule
     return cores
 
 
-def _check_legacy_policy(schedule: UserSchedule) -> None:
+def check_legacy_policy(schedule: UserSchedule) -> None:
+    """Refuse a schedule that shares work out in another way than the legacy ranges that are there."""
     for key, value, only in (("policy", schedule.policy, CONTIGUOUS), ("order", schedule.order, ROW_MAJOR)):
         if value != only:
             raise ScheduleError(
@@ -301,7 +314,7 @@ def _core_set(device: Device, schedule: UserSchedule) -> str:
 
 
 def _check_shard_policy(schedule: UserSchedule, driver: PlacedBuffer | None) -> None:
-    if schedule.policy in (CONTIGUOUS, AUTO):
+    if schedule.policy == CONTIGUOUS:
         return
     raise ScheduleError(
         Code.SCHEDULE_CONFLICT,
@@ -313,8 +326,10 @@ def _check_shard_policy(schedule: UserSchedule, driver: PlacedBuffer | None) -> 
     )
 
 
-def _driving_buffer(buffers: Sequence[PlacedBuffer]) -> PlacedBuffer | None:
+def _driving_buffer(buffers: Sequence[PlacedBuffer], name: str | None) -> PlacedBuffer | None:
     sharded = [buffer for buffer in buffers if buffer.l1_sharded]
+    if name is not None:
+        return next((buffer for buffer in sharded if buffer.name == name and _projection(buffer).lined_up), None)
     written = [buffer for buffer in sharded if buffer.written]
     for buffer in written:
         misfit = _projection(buffer).misfit
@@ -355,6 +370,8 @@ def _by_shards_of(
     device: Device,
     buffers: Sequence[PlacedBuffer],
     schedule: UserSchedule,
+    *,
+    agreed: bool,
 ) -> WorkPartition:
     driving = ShardMap.of(_projection(driver), driver.written, device)
     _check_overrides(driving, schedule)
@@ -364,7 +381,8 @@ def _by_shards_of(
         if not buffer.l1_sharded or not _projection(buffer).lined_up:
             continue
         shards = driving if buffer is driver else ShardMap.of(_projection(buffer), buffer.written, device)
-        check_agreement(driving, shards)
+        if agreed:
+            check_agreement(driving, shards)
         if is_resident(driving, shards):
             resident.append(buffer.name)
     made = _local_shard(grid, kt, driving.grid, driving.shape, driving.cores, schedule.order)

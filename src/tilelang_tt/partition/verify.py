@@ -80,7 +80,7 @@ def _check_shapes(partition: WorkPartition) -> None:
 def _policy(partition: WorkPartition) -> Named:
     """The policy, refused unless it is spelled as the engine normalises it."""
     named, plane = Named.parse(partition.policy), partition.grid_tiles
-    if named == Named(CONTIGUOUS):
+    if named is not None and named == Named(CONTIGUOUS):
         return named
     sizes = 0 if named is None else len(named.sizes)
     if named is None or (named.kind, sizes) not in ((BLOCK_2D, 2), (BLOCK_CYCLIC, 1)):

@@ -12,6 +12,7 @@ from .spec import ProgramSpec
 
 if TYPE_CHECKING:
     from ..partition import WorkPartition
+    from .explain import Explanation
 
 
 class Program:
@@ -41,6 +42,16 @@ class Program:
     def sources(self) -> dict[str, str]:
         """File name -> C++ source."""
         return dict(self._sources)
+
+    def explain(self) -> Explanation:
+        """Why the program is partitioned as it is: print it, or take its ``to_dict()``.
+
+        Raises:
+            ProgramError: ``program-malformed``, for a program saved without what its partition was made for.
+        """
+        from .explain import explain
+
+        return explain(self.spec)
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write the program: ``program.json`` and ``kernels/*.cpp``.

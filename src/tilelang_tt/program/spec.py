@@ -7,7 +7,7 @@ y).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -121,6 +121,38 @@ class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     order: str = "row_major"
 
 
+class TensorUseSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """How the kernel uses one tensor: what the partitioner knows of it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    roles: tuple[str, ...]
+    """What moves the block along each dimension: "M", "N", "K" (reduction), "B" (batch), or "" for nothing."""
+    block_elems: tuple[int, ...]
+    """Elements of each dimension that one work tile and reduction step covers."""
+    read: bool
+    written: bool
+    layout: dict[str, Any]
+    """Where it lives, as ``annotate_tt_layout`` takes it."""
+
+
+class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """What the partition was made for: all that planning it again needs."""
+
+    grid: tuple[int, int, int]
+    """The launch grid: extents of blockIdx.x, y and z."""
+    kt: int
+    """Reduction steps."""
+    products: int
+    """Matrix products of 32 x 32 x 32 elements that one work tile takes."""
+    tensors: tuple[TensorUseSpec, ...]
+    schedule: dict[str, Any]
+    """The user's schedule."""
+    legacy_ranges: bool = False
+    """Whether the user's own legacy schedule says which core gets which tiles."""
+
+
 class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """A whole program: what to place where, and what each core runs."""
 
@@ -130,6 +162,8 @@ class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     circular_buffers: tuple[CircularBufferSpec, ...]
     kernels: tuple[KernelSpec, ...]
     partition: PartitionSpec
+    workload: WorkloadSpec | None = None
+    """None in programs that were saved without it."""
     out_idx: tuple[int, ...] = ()
     """Parameters that a call allocates and returns instead of taking."""
 

@@ -1,6 +1,7 @@
 """LayoutAwareWorkPartitionTT: which core works on which blocks, from where each tensor lives and the user's schedule.
 
-A thin adapter: the decision is :func:`tilelang_tt.partition.partition`'s, on plain values.
+A thin adapter: the decision is :func:`tilelang_tt.partition.partition`'s, or with policy auto
+:func:`tilelang_tt.partition.plan`'s, on plain values.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from ..devices import Device
 from ..language.kernel import KernelInfo, TensorAccess, read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
-from ..partition import PlacedBuffer, parse_legacy_schedule, parse_user_schedule, partition
+from ..partition import PlacedBuffer, parse_legacy_schedule, parse_user_schedule, partition, plan
+from ..partition.policies import AUTO_POLICY
 from .common import device_of, function_pass, layout_of, projection_of, with_attrs, work_grid
+from .workload import workload_of
 
 
 def LayoutAwareWorkPartitionTT(device: str | Device | None = None) -> tvm.transform.Pass:
-    """The pass. Writes the partition's attributes (see ``attrs`` and docs/architecture.md) in global or local_shard mode.
+    """The pass. Writes the partition's attributes (see ``attrs`` and docs/architecture.md), global or local_shard.
 
     Args:
         device: whose cores to use; default the function's ``tt.device``, else a Wormhole n150.
@@ -32,14 +35,17 @@ def LayoutAwareWorkPartitionTT(device: str | Device | None = None) -> tvm.transf
 
     def rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
         plain, kernel = plain_attrs(func), read_kernel(func)
-        result = partition(
-            work_grid(kernel),
-            kernel.kt,
-            device_of(plain, device),
-            [_placed(plain, kernel, tensor) for tensor in kernel.tensors],
-            parse_user_schedule(plain.get(attrs.USER_SCHEDULE), location_of(func)),
-            parse_legacy_schedule(plain),
-        )
+        schedule = parse_user_schedule(plain.get(attrs.USER_SCHEDULE), location_of(func))
+        target, legacy = device_of(plain, device), parse_legacy_schedule(plain)
+        if schedule.policy == AUTO_POLICY:
+            result = plan(workload_of(func, kernel, plain), target, schedule, legacy).best.partition
+            assert result is not None
+        else:
+            buffers = [_placed(plain, kernel, tensor) for tensor in kernel.tensors]
+            result = partition(work_grid(kernel), kernel.kt, target, buffers, schedule, legacy)
+        for key in (attrs.POLICY, attrs.ORDER, attrs.DRIVING_BUFFER):
+            # Written only where they say something: none is left over from an earlier run.
+            func = func.without_attr(key) if key in plain else func
         return with_attrs(func, result.to_attrs())
 
     return function_pass("LayoutAwareWorkPartitionTT", rewrite)

@@ -1,0 +1,328 @@
+"""How long a partition takes: the larger of matrix work and 1.2 times the busiest DRAM bank, NoC link or core port.
+
+Against Tenstorrent's NoC estimator (tt-npe), on 108 GEMM partitions per chip, this model is within 6.3 % (Wormhole)
+and 7.4 % (Blackhole) on average. It counts bytes by their true routes on both NoCs: reads on NoC 0, writes on NoC 1.
+Where a device has no known geometry, links are left out. Time and memory grow with cores, not with work tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..attrs import GLOBAL
+from ..devices import Core, Device
+from .routes import Amounts, LinkLoads, Nodes, link_loads
+from .traversal import Arithmetic, tile_at, visited_number
+from .work_partition import WorkPartition
+
+CONTENTION: Final = 1.2
+"""How much longer the busiest resource takes than its bytes over its rate, fitted to tt-npe."""
+SAMPLES: Final = 32
+"""Work tiles of a core that stand for all of them where it has more."""
+PIECES: Final = 8
+"""Rows and columns of points that stand for a block when it is spread over shards."""
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one work tile moves of one tensor, stored as a matrix of hardware tiles.
+
+    Attributes:
+        name: the tensor.
+        reads, writes: how often the block is read and written.
+        matrix: rows and columns of the tensor in hardware tiles.
+        block: rows and columns that a work tile moves in all its reduction steps, in hardware tiles.
+        axes: along which axis of the work plane ("M", "N", or None) the block moves by rows and by columns.
+        page_bytes: bytes of a hardware tile.
+        memory: "DRAM" or "L1".
+        shard: rows and columns of a shard in hardware tiles; None where the tensor is interleaved.
+        shard_cores: the core of every shard in L1, row by row over the matrix; DRAM shard i lies on bank i mod banks.
+        steps: reduction steps that the block is moved in.
+        k_axis: whether the reduction goes along its rows (0) or columns (1), None for neither.
+    """
+
+    name: str
+    reads: int
+    writes: int
+    matrix: tuple[int, int]
+    block: tuple[int, int]
+    axes: tuple[str | None, str | None]
+    page_bytes: int
+    memory: str = "DRAM"
+    shard: tuple[int, int] | None = None
+    shard_cores: tuple[Core, ...] = ()
+    steps: int = 1
+    k_axis: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the block."""
+        return self.block[0] * self.block[1] * self.page_bytes
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the model: the busiest resource of its kind, what it carries, and for how many cycles."""
+
+    kind: str
+    where: str
+    bytes: float
+    cycles: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the model says of a partition.
+
+    Attributes:
+        compute: cycles of matrix work of the core with most of it.
+        terms: the busiest resource of every kind, by its cycles without contention.
+        core_bytes: bytes that every core with work moves over the NoC.
+        most_tiles, mean_tiles: work tiles per core, over the cores with work.
+        cores: number of cores with work.
+    """
+
+    compute: float
+    terms: tuple[Term, ...]
+    core_bytes: dict[Core, float]
+    most_tiles: int
+    mean_tiles: float
+    cores: int
+
+    @property
+    def busiest(self) -> Term:
+        """The resource that takes longest."""
+        return max(self.terms, key=lambda term: term.cycles)
+
+    @property
+    def cycles(self) -> float:
+        """Clock cycles from start to end."""
+        return max(self.compute, CONTENTION * self.busiest.cycles)
+
+    @property
+    def bound(self) -> str:
+        """What the time is made of: "compute", or the kind of the busiest resource."""
+        return "compute" if self.compute >= CONTENTION * self.busiest.cycles else self.busiest.kind
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Where the cores and banks of a device lie on its NoC, made once per device."""
+
+    device: Device
+    number: dict[Core, int]
+    cores: Nodes
+    banks: Nodes
+
+    @classmethod
+    @lru_cache(maxsize=16)
+    def of(cls, device: Device) -> Wiring:
+        """The wiring of ``device``; cores and banks are at (0, 0) where its geometry is not known."""
+        number = {core: place for place, core in enumerate(device.cores)}
+        cores, banks = np.zeros((len(device.cores), 2), np.int64), np.zeros((device.dram_banks, 2), np.int64)
+        if device.noc is not None:
+            noc = device.noc
+            cores = np.array([(noc.worker_columns[x], noc.worker_rows[y]) for x, y in device.cores], np.int64)
+            banks = np.array(noc.dram_banks, np.int64)
+        return cls(device, number, cores, banks)
+
+    def numbers(self, cores: Sequence[Core]) -> Ints:
+        """The numbers of cores among all of the device's."""
+        return np.array([self.number[core] for core in cores], np.int64)
+
+    def links(self, noc: int, sources: Nodes, targets: Nodes, amounts: Amounts) -> LinkLoads | None:
+        """The loads of transfers on the links of a NoC; None where the geometry is not known."""
+        if self.device.noc is None or not len(amounts):
+            return None
+        return link_loads(noc, sources, targets, amounts, self.device.noc.torus)
+
+
+class Traffic:
+    """Bytes over every resource of a device, added up transfer by transfer."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.wiring = device, Wiring.of(device)
+        cores = len(device.cores)
+        # Read from DRAM and written to it, by core and bank.
+        self.dram_bytes = np.zeros((2, cores, device.dram_banks))
+        self.core_in, self.core_out = np.zeros(cores), np.zeros(cores)
+        self._links: list[LinkLoads | None] = [None, None]
+
+    def dram(self, cores: Ints, amounts: Amounts, *, write: bool) -> None:
+        """Add ``amounts[core, bank]`` bytes that ``cores``, each named once, read from DRAM or write to it."""
+        self.dram_bytes[int(write), cores] += amounts
+
+    def l1(self, sources: Ints, targets: Ints, amounts: Amounts, *, noc: int) -> None:
+        """Add transfers from core to core; one that stays on its core costs nothing."""
+        moving = (sources != targets) & (amounts > 0)
+        sources, targets, amounts = sources[moving], targets[moving], amounts[moving]
+        np.add.at(self.core_out, sources, amounts)
+        np.add.at(self.core_in, targets, amounts)
+        self.add_links(noc, self.wiring.links(noc, self.wiring.cores[sources], self.wiring.cores[targets], amounts))
+
+    def add_links(self, noc: int, loads: LinkLoads | None) -> None:
+        """Add loads of links."""
+        before = self._links[noc]
+        self._links[noc] = before if loads is None else loads if before is None else before + loads
+
+    def terms(self) -> tuple[Term, ...]:
+        """The busiest resource of every kind."""
+        device = self.device
+        banks = self.dram_bytes.sum(axis=(0, 1))
+        bank = int(banks.argmax())
+        found = [_term("DRAM", f"bank {bank}", float(banks[bank]), device.dram_bytes_per_cycle)]
+        core_in = self.core_in + self.dram_bytes[0].sum(axis=1)
+        core_out = self.core_out + self.dram_bytes[1].sum(axis=1)
+        for kind, port in (("core input", core_in), ("core output", core_out)):
+            core = int(port.argmax())
+            where = f"core {device.cores[core]}"
+            found.append(_term(kind, where, float(port[core]), device.core_port_bytes_per_cycle))
+        for noc in (0, 1):
+            loads = self._all_links(noc)
+            if loads is not None:
+                amount, direction, node = loads.busiest()
+                where = f"{direction} link at {node}"
+                found.append(_term(f"NoC {noc}", where, amount, device.noc_link_bytes_per_cycle))
+        return tuple(found)
+
+    def _all_links(self, noc: int) -> LinkLoads | None:
+        """The loads of all transfers: reads from DRAM on NoC 0, writes to it on NoC 1."""
+        cores, banks = np.nonzero(self.dram_bytes[noc])
+        here, there = self.wiring.cores[cores], self.wiring.banks[banks]
+        amounts = self.dram_bytes[noc][cores, banks]
+        loads = self.wiring.links(noc, *((here, there) if noc else (there, here)), amounts)
+        before = self._links[noc]
+        return before if loads is None else loads if before is None else before + loads
+
+
+def _term(kind: str, where: str, amount: float, rate: float) -> Term:
+    return Term(kind, where, amount, amount / rate)
+
+
+def cost_of(partition: WorkPartition, device: Device, accesses: Sequence[Access], cycles_per_tile: float) -> Cost:
+    """What the model says of ``partition``, with its resident buffers used in place.
+
+    Args:
+        partition: the partition.
+        device: the device it is for.
+        accesses: what a work tile moves of every tensor.
+        cycles_per_tile: matrix work of one work tile in clock cycles.
+    """
+    traffic = Traffic(device)
+    cores = traffic.wiring.numbers(partition.cores)
+    counts = np.array([row[5] for row in partition.core_ranges], np.int64)
+    moved = np.zeros(len(cores))
+    m, n, weights = sampled_tiles(partition)
+    for access in accesses:
+        if access.name not in partition.resident_buffers:
+            rows, columns = (_first(axis, size, m, n) for axis, size in zip(access.axes, access.block, strict=True))
+            _add(traffic, access, cores, rows, columns, weights)
+            moved += counts * (access.bytes * (access.reads + access.writes))
+    return Cost(
+        compute=float(counts.max()) * cycles_per_tile,
+        terms=traffic.terms(),
+        core_bytes=dict(zip(partition.cores, moved.tolist(), strict=True)),
+        most_tiles=int(counts.max()),
+        mean_tiles=float(counts.mean()),
+        cores=len(counts),
+    )
+
+
+def sampled_tiles(partition: WorkPartition) -> tuple[Ints, Ints, Amounts]:
+    """[core, sample] -> m, n, and how many work tiles the sample stands for.
+
+    All tiles of a core with at most ``SAMPLES``; else as many of them, spread by the golden ratio so that they do not
+    fall in step with the banks.
+    """
+    args = np.array([row[:2] for row in partition.core_runtime_args], np.int64)
+    start, count = args[:, :1], args[:, 1:]
+    most = int(count.max())
+    if most <= SAMPLES:
+        steps = np.minimum(np.arange(most)[None, :], count - 1)
+        weights = (np.arange(most)[None, :] < count).astype(float)
+    else:
+        spread = np.modf(np.arange(1, SAMPLES + 1) * 0.618033988749895)[0]
+        steps = (spread[None, :] * count).astype(np.int64)
+        weights = np.repeat(count / SAMPLES, SAMPLES, axis=1)
+    on = Arithmetic(np.floor_divide, np.mod, np.minimum)
+    mt, nt = partition.grid_tiles
+    m0 = n0 = np.int64(0)
+    height, width = np.int64(mt), np.int64(nt)
+    if partition.mode != GLOBAL:
+        shards = np.array([row[2:] for row in partition.core_runtime_args], np.int64)
+        m0, n0 = (shards[:, axis : axis + 1] * partition.local_shape_tiles[axis] for axis in (0, 1))
+        height = np.minimum(partition.local_shape_tiles[0], mt - m0)
+        width = np.minimum(partition.local_shape_tiles[1], nt - n0)
+    number = start + steps if partition.run is None else visited_number(steps, start, *partition.run, on)
+    if partition.block is None:
+        m, n = number // width, number % width
+    else:
+        m, n = tile_at(number, height, width, partition.block, on)
+    return m0 + m, n0 + n, weights
+
+
+def _first(axis: str | None, size: int, m: Ints, n: Ints) -> Ints:
+    """The first row or column of hardware tiles of a block that moves along ``axis``."""
+    return m * size if axis == "M" else n * size if axis == "N" else np.zeros_like(m)
+
+
+def _add(traffic: Traffic, access: Access, cores: Ints, rows: Ints, columns: Ints, weights: Amounts) -> None:
+    in_dram = access.memory == "DRAM"
+    places = traffic.device.dram_banks if in_dram else len(traffic.device.cores)
+    if access.shard is None:
+        amounts = _interleaved(access, places, rows, columns, weights)
+    else:
+        amounts = _sharded(traffic, access, places, rows, columns, weights)
+    for write, times in ((False, access.reads), (True, access.writes)):
+        if times and in_dram:
+            traffic.dram(cores, times * amounts, write=write)
+        elif times:
+            there, here = np.tile(np.arange(places), len(cores)), np.repeat(cores, places)
+            pair = (here, there) if write else (there, here)
+            traffic.l1(*pair, times * amounts.ravel(), noc=int(write))
+
+
+def _interleaved(access: Access, places: int, rows: Ints, columns: Ints, weights: Amounts) -> Amounts:
+    """[core, place] -> bytes: page i of the matrix lies on place i mod ``places``."""
+    width = access.matrix[1]
+    height, across = access.block
+    # Rows repeat their places after `places` rows: one period of them stands for all.
+    row = np.arange(min(height, places))
+    times = height // len(row) + (row < height % len(row))
+    page = (row[:, None] * width + np.arange(across)[None, :]) % places
+    pattern = np.bincount(page.ravel(), np.repeat(times, across), places).astype(np.float64)
+    first = (rows * width + columns) % places
+    cores = len(first)
+    where = np.arange(cores)[:, None] * places + first
+    at = np.bincount(where.ravel(), weights.ravel(), cores * places).astype(np.float64).reshape(cores, places)
+    rolled = pattern[(np.arange(places)[None, :] - np.arange(places)[:, None]) % places]
+    return at @ rolled * access.page_bytes
+
+
+def _sharded(traffic: Traffic, access: Access, places: int, rows: Ints, columns: Ints, weights: Amounts) -> Amounts:
+    """[core, place] -> bytes: points of the block stand for it, each on the place of the shard that it lies in."""
+    assert access.shard is not None
+    grid = [-(-size // part) for size, part in zip(access.matrix, access.shard, strict=True)]
+    index = []
+    for first, size, part, parts in zip((rows, columns), access.block, access.shard, grid, strict=True):
+        points = min(size, PIECES)
+        inside = (np.arange(points) * size + size // 2) // points
+        index.append(np.minimum((first[:, :, None] + inside) // part, parts - 1))
+    shards = index[0][:, :, :, None] * grid[1] + index[1][:, :, None, :]
+    holder_of_shard = (
+        np.arange(grid[0] * grid[1]) % places if access.memory == "DRAM" else traffic.wiring.numbers(access.shard_cores)
+    )
+    holders = holder_of_shard[shards.reshape(*shards.shape[:2], -1)]
+    cores, _, points = holders.shape
+    where = np.arange(cores)[:, None, None] * places + holders
+    shares = np.broadcast_to((weights * (access.bytes / points))[:, :, None], holders.shape)
+    found = np.bincount(where.ravel(), shares.ravel(), cores * places).astype(np.float64)
+    return found.reshape(cores, places)

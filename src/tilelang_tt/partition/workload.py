@@ -1,0 +1,102 @@
+"""A kernel as the planner sees it, from the plain values that a saved program keeps."""
+
+from __future__ import annotations
+
+from math import prod
+
+from .._plain import ceil_div
+from ..devices import Device
+from ..layout import BufferLayout, Projection, parse_user_layout, project
+from ..layout.shards import matrix_shards, tile_sizes
+from ..program.spec import TensorUseSpec, WorkloadSpec
+from .cost import Access
+from .engine import PlacedBuffer
+from .grid import WorkGrid
+
+ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "int32": 4, "uint32": 4}
+PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi4": 64}
+"""Clock cycles of a matrix product of 32 x 32 x 32 elements, by math fidelity."""
+STAGED_BLOCKS = 2
+"""Blocks of a tensor that lie in a circular buffer at a time where no pipeline says otherwise."""
+
+
+def work_grid(workload: WorkloadSpec) -> WorkGrid:
+    """The launch grid."""
+    return WorkGrid(*workload.grid)
+
+
+def layout_of(tensor: TensorUseSpec) -> BufferLayout:
+    """Where a tensor lives."""
+    return parse_user_layout(tensor.name, tensor.layout, tensor.shape, tensor.dtype)
+
+
+def projection_of(workload: WorkloadSpec, tensor: TensorUseSpec) -> Projection | None:
+    """The shards of a tensor on the work plane; None where it is interleaved."""
+    layout, grid = layout_of(tensor), work_grid(workload)
+    if layout.nd_shard is None:
+        return None
+    return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt))
+
+
+def placed_buffers(workload: WorkloadSpec) -> list[PlacedBuffer]:
+    """The tensors as the partition engine takes them."""
+    buffers = []
+    for tensor in workload.tensors:
+        layout = layout_of(tensor)
+        projection = projection_of(workload, tensor)
+        buffers.append(PlacedBuffer(tensor.name, tensor.written, layout.memory, layout.layout, projection))
+    return buffers
+
+
+def accesses(workload: WorkloadSpec, device: Device) -> list[Access]:
+    """What one work tile moves of every tensor. Raises as :meth:`Projection.storage_cores`."""
+    return [_access(workload, tensor, device) for tensor in workload.tensors]
+
+
+def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Access:
+    layout = layout_of(tensor)
+    sizes = tile_sizes(len(tensor.shape))
+    matrix = [ceil_div(size, step) for size, step in zip(tensor.shape, sizes, strict=True)]
+    block = [
+        whole if role == "K" else min(whole, ceil_div(elems, step))
+        for whole, role, elems, step in zip(matrix, tensor.roles, tensor.block_elems, sizes, strict=True)
+    ]
+    row_roles = [role for role in tensor.roles[:-1] if role in ("M", "K")]
+    shard = shard_cores = None
+    projection = projection_of(workload, tensor)
+    if projection is not None and layout.nd_shard is not None:
+        shard = matrix_shards(layout.nd_shard).shard_tiles
+        shard_cores = projection.storage_cores(device) if layout.memory == "L1" else ()
+    return Access(
+        name=tensor.name,
+        reads=int(tensor.read),
+        writes=int(tensor.written),
+        matrix=(prod(matrix[:-1]), matrix[-1]),
+        block=(prod(block[:-1]), block[-1]),
+        axes=(_plane_axis(row_roles[-1] if row_roles else ""), _plane_axis(tensor.roles[-1])),
+        page_bytes=tile_bytes(tensor.dtype),
+        memory=layout.memory,
+        shard=shard,
+        shard_cores=shard_cores or (),
+        steps=workload.kt if "K" in tensor.roles else 1,
+        k_axis=1 if tensor.roles[-1] == "K" else 0 if "K" in tensor.roles else None,
+    )
+
+
+def _plane_axis(role: str) -> str | None:
+    return role if role in ("M", "N") else None
+
+
+def tile_bytes(dtype: str) -> int:
+    """Bytes of a hardware tile of ``dtype``; what the cost model does not know counts as 4 bytes an element."""
+    return 32 * 32 * ELEMENT_BYTES.get(dtype, 4)
+
+
+def cycles_per_tile(workload: WorkloadSpec, fidelity: str = "HiFi4") -> float:
+    """Clock cycles of matrix work of one work tile; element-wise work is not modelled."""
+    return float(workload.products * PRODUCT_CYCLES[fidelity])
+
+
+def staging_bytes(accesses: list[Access]) -> int:
+    """L1 that circular buffers of two blocks per tensor and reduction step take."""
+    return sum(STAGED_BLOCKS * access.bytes // access.steps for access in accesses)

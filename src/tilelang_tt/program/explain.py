@@ -1,0 +1,158 @@
+"""Why a program is partitioned as it is: its plan, what the cost model says of it, and what else there was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Code, ProgramError, TTError
+
+if TYPE_CHECKING:
+    from ..partition import Candidate, Cost, WorkPartition
+    from .spec import ProgramSpec, WorkloadSpec
+
+RUNNERS_UP = 5
+"""Other plans that the text shows."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The plan of one program.
+
+    Attributes:
+        name: the program.
+        device: the device it is for.
+        decided_by: what decided the mode: a key of the schedule, a buffer, or nothing.
+        chosen: its plan.
+        runners_up: the other legal plans that the schedule's cores allow, best first.
+        modelled: plans that code generation cannot execute yet.
+        core_map: work tiles per core, as text.
+    """
+
+    name: str
+    device: str
+    decided_by: str
+    chosen: Candidate
+    runners_up: tuple[Candidate, ...]
+    modelled: tuple[Candidate, ...]
+    core_map: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as plain values: cycles and bytes as numbers, plans by name."""
+        return {
+            "name": self.name,
+            "device": self.device,
+            "decided_by": self.decided_by,
+            "chosen": _plain(self.chosen),
+            "runners_up": [_plain(candidate) for candidate in self.runners_up],
+            "not_executable": [_plain(candidate) for candidate in self.modelled],
+        }
+
+    def __str__(self) -> str:
+        cost = self.chosen.cost
+        lines = [
+            f"{self.name} on {self.device}: {self.chosen.name}",
+            f"  decided by: {self.decided_by}",
+            f"  modelled time: {_cycles(cost.cycles)}, bound by {cost.bound}",
+            f"  balance: at most {cost.most_tiles} work tiles per core, {cost.mean_tiles:.2f} on average over "
+            f"{cost.cores} cores",
+            "",
+            self.core_map,
+            "",
+            "terms of the model: the larger of compute and 1.2 x the busiest resource",
+            f"  {'compute':<12} {_cycles(cost.compute):>18}",
+        ]
+        for term in cost.terms:
+            lines.append(f"  {term.kind:<12} {_cycles(term.cycles):>18}  {term.bytes:>15,.0f} bytes, {term.where}")
+        lines += ["", *_table("other plans", self.runners_up[:RUNNERS_UP], len(self.runners_up))]
+        lines += _table("not executable yet", self.modelled, len(self.modelled))
+        return "\n".join(lines)
+
+
+def explain(spec: ProgramSpec) -> Explanation:
+    """The explanation of a program.
+
+    Raises:
+        ProgramError: ``program-malformed``, for a program saved without what its partition was made for.
+    """
+    # Imported here: running a saved program needs no planner.
+    from ..partition import Candidate, WorkPartition, plan
+    from ..partition.planner import plan_cost, plan_name
+
+    workload = spec.workload
+    if workload is None:
+        raise ProgramError(
+            Code.PROGRAM_MALFORMED,
+            "the program was saved without what its partition was made for",
+            subject="workload",
+            expected="a program compiled by this version",
+            hint="compile the kernel again",
+        )
+    made = WorkPartition.from_spec(spec.partition)
+    chosen = Candidate(plan_name(made), plan_cost(made, workload, spec.device), made)
+    try:
+        others = plan(workload, spec.device)
+        runners_up, modelled = others.candidates, others.modelled
+    except TTError:
+        # What the schedule fixes may leave no other plan than the one there is.
+        runners_up, modelled = (), ()
+    return Explanation(
+        name=spec.name,
+        device=spec.device.name,
+        decided_by=decided_by(workload, made),
+        chosen=chosen,
+        runners_up=tuple(candidate for candidate in runners_up if candidate.name != chosen.name),
+        modelled=modelled,
+        core_map=made.core_map(spec.device),
+    )
+
+
+def decided_by(workload: WorkloadSpec, made: WorkPartition) -> str:
+    """The key of the schedule or the buffer that decided the mode of a partition."""
+    schedule = workload.schedule
+    if schedule.get("policy") == "auto":
+        return "policy: auto, the least modelled time of all legal plans"
+    if made.driving_buffer is not None:
+        use = next(tensor for tensor in workload.tensors if tensor.name == made.driving_buffer)
+        verb = "written" if use.written else "read"
+        return f"buffer {use.name}: the kernel's {verb} tensor that lives sharded in L1"
+    if schedule.get("partition_mode", "auto") != "auto":
+        return f"partition_mode: {schedule['partition_mode']}"
+    if workload.legacy_ranges:
+        return "tt_tiles_per_core, the kernel's legacy schedule"
+    keys = [f"{key}: {schedule[key]}" for key in ("policy", "order") if key in schedule]
+    return " and ".join(keys) or "nothing: no tensor's shards in L1 line up with the work grid, so contiguous"
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    cost = candidate.cost
+    return {
+        "name": candidate.name,
+        "executable": candidate.executable,
+        "note": candidate.note,
+        "schedule": candidate.schedule,
+        "cycles": cost.cycles,
+        "bound": cost.bound,
+        "compute_cycles": cost.compute,
+        "terms": [{"kind": t.kind, "where": t.where, "bytes": t.bytes, "cycles": t.cycles} for t in cost.terms],
+        "cores": cost.cores,
+        "most_tiles": cost.most_tiles,
+        "mean_tiles": cost.mean_tiles,
+    }
+
+
+def _cycles(value: float) -> str:
+    return f"{value:,.0f} cycles"
+
+
+def _table(title: str, candidates: tuple[Candidate, ...], count: int) -> list[str]:
+    if not candidates:
+        return []
+    more = f" (the best {len(candidates)} of {count})" if count > len(candidates) else ""
+    return [f"{title}{more}", *(_row(candidate) for candidate in candidates)]
+
+
+def _row(candidate: Candidate) -> str:
+    cost: Cost = candidate.cost
+    note = f"; {candidate.note}" if candidate.note else ""
+    return f"  {_cycles(cost.cycles):>18}  {candidate.name}: bound by {cost.bound}, most tiles {cost.most_tiles}{note}"

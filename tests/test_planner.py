@@ -1,0 +1,192 @@
+"""Policy auto: the choice of the cost model, and Program.explain with its command."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import kernels
+import ml_dtypes
+import msgspec
+import numpy as np
+import pytest
+from partition_support import refused
+
+import tilelang_tt as tt
+from tilelang_tt.cli import main
+from tilelang_tt.devices import device_names, load_device
+from tilelang_tt.errors import Code, TTError
+from tilelang_tt.layout import block_sharded, height_sharded
+from tilelang_tt.partition import UserSchedule, plan
+from tilelang_tt.program import storage
+from tilelang_tt.program.spec import TensorUseSpec, WorkloadSpec
+
+N150 = load_device("wormhole_n150")
+
+
+def gemm_workload(m, n, k, bm, bn, bk, layouts=None, schedule=None):
+    """C[m, n] = A[m, k] @ B[k, n] in bfloat16."""
+
+    def use(name, shape, roles, block, written=False):
+        return TensorUseSpec(name, shape, "bfloat16", roles, block, not written, written, (layouts or {}).get(name, {}))
+
+    tensors = (
+        use("A", (m, k), ("M", "K"), (bm, bk)),
+        use("B", (k, n), ("K", "N"), (bk, bn)),
+        use("C", (m, n), ("M", "N"), (bm, bn), written=True),
+    )
+    return WorkloadSpec((-(-n // bn), -(-m // bm), 1), -(-k // bk), bm * bn * k // 32**3, tensors, schedule or {})
+
+
+def test_the_first_candidate_is_the_fastest_and_none_is_illegal():
+    found = plan(gemm_workload(2048, 1024, 512, 64, 64, 32), N150)
+    cycles = [candidate.cost.cycles for candidate in found.candidates]
+    assert cycles[0] <= 1.005 * min(cycles)
+    for candidate in found.candidates:
+        candidate.partition.verify(N150)
+        assert candidate.executable
+    assert not any(candidate.executable for candidate in found.modelled)
+    assert {"multicast along 8 x 8 cores"} <= {candidate.name for candidate in found.modelled}
+
+
+def test_what_cannot_be_executed_is_never_chosen():
+    found = plan(gemm_workload(4096, 4096, 4096, 256, 256, 32), N150)
+    assert found.modelled[0].cost.cycles < found.best.cost.cycles
+    assert found.best.executable
+
+
+def test_multicast_of_a_large_gemm_on_diagonals():
+    """4096^3 in blocks of 8 x 8 tiles, multicast on diagonals: tt-npe says 872 kcycles of traffic."""
+    found = plan(gemm_workload(4096, 4096, 4096, 256, 256, 32), N150)
+    best = next(c for c in found.modelled if c.name == "multicast along 8 x 8 cores")
+    assert 1.2 * best.cost.busiest.cycles == pytest.approx(872_000, rel=0.25)
+
+
+@pytest.mark.parametrize("schedule", [{"num_cores": 6}, {"core_grid": (4, 2)}, {"core_ranges": ((2, 2, 4, 4),)}])
+def test_the_schedules_cores_are_kept(schedule):
+    asked = UserSchedule(policy="auto", **schedule)
+    allowed = set(asked.available_cores(N150))
+    for candidate in plan(gemm_workload(512, 512, 64, 32, 32, 32), N150, asked).candidates:
+        assert set(candidate.partition.cores) <= allowed
+        assert len(candidate.partition.cores) <= schedule.get("num_cores", len(allowed))
+
+
+def test_a_candidate_can_be_asked_for():
+    workload = gemm_workload(512, 512, 64, 32, 32, 32)
+    for candidate in plan(workload, N150).candidates:
+        func = kernels.gemm.get_tir(512, 512, 64, 32, 32, 32)
+        assert tt.compile(func, schedule=candidate.schedule).partition == candidate.partition
+        break
+
+
+def test_no_legal_plan_is_the_error_of_the_first():
+    with refused(Code.TOO_MANY_CORES, subject="num_cores"):
+        plan(gemm_workload(64, 64, 64, 32, 32, 32), N150, UserSchedule(num_cores=100))
+
+
+@pytest.mark.parametrize("device", device_names())
+def test_planning_a_gemm_takes_less_than_200_ms(device):
+    chip, workload = load_device(device), gemm_workload(1024, 3072, 768, 64, 64, 32)
+    best = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        plan(workload, chip)
+        best = min(best, time.process_time() - start)
+    assert best < 0.2
+
+
+def run_gemm(program, m, n, k):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype(ml_dtypes.bfloat16) for shape in ((m, k), (k, n)))
+    c = np.full((m, n), np.nan, ml_dtypes.bfloat16)
+    program(a, b, c)
+    expected = a.astype(np.float32) @ b.astype(np.float32)
+    assert np.abs(c.astype(np.float32) - expected).max() <= 2**-8 * np.abs(expected).max()
+
+
+DISAGREEING = {"C": block_sharded((256, 256), (4, 2)), "A": height_sharded((256, 64), 8, axes=("M", "K"))}
+
+
+@pytest.mark.parametrize("schedule", [{"policy": "auto"}, {"policy": "auto", "partition_mode": "local_shard"}])
+@pytest.mark.parametrize("layout", [{}, {"C": DISAGREEING["C"]}, DISAGREEING], ids=["none", "C", "AC"])
+def test_auto_runs(schedule, layout):
+    func = kernels.gemm.get_tir(256, 256, 64, 32, 32, 32)
+    if not layout and "partition_mode" in schedule:
+        with refused(Code.SCHEDULE_INCOMPLETE):
+            tt.compile(func, schedule=schedule, layout=layout)
+        return
+    program = tt.compile(func, schedule=schedule, layout=layout)
+    assert program.partition.mode == schedule.get("partition_mode", program.partition.mode)
+    run_gemm(program, 256, 256, 64)
+
+
+def test_sharded_buffers_that_disagree_are_refused_unless_auto_may_choose():
+    func = kernels.gemm.get_tir(256, 256, 64, 32, 32, 32)
+    with refused(Code.SHARD_GRID_MISMATCH, "C: 4 x 2 shards", "A: 8 x 1 shards"):
+        tt.compile(func, layout=DISAGREEING)
+    program = tt.compile(func, layout=DISAGREEING, schedule={"policy": "auto", "partition_mode": "local_shard"})
+    names = [candidate.name for candidate in (program.explain().chosen, *program.explain().runners_up)]
+    assert any("shards of A" in name for name in names)
+    assert any("shards of C" in name for name in names)
+
+
+def test_auto_and_a_legacy_schedule_contradict():
+    func = kernels.binary.get_tir(64, 64, 32, 32).with_attr("tt_tiles_per_core", [[0, 2], [2, 2]])
+    with refused(Code.SCHEDULE_CONFLICT, subject="policy"):
+        tt.compile(func, schedule={"policy": "auto"})
+    func = kernels.binary.get_tir(64, 64, 32, 32).with_attr("tt_num_cores", 2)
+    assert len(tt.compile(func, schedule={"policy": "auto"}).partition.cores) <= 2
+
+
+# ---- explain ---------------------------------------------------------------------------------------------------------
+
+ADD = (256, 256, 32, 32)
+SHARDS = block_sharded((256, 256), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("layout", "schedule", "text"),
+    [
+        ({}, {}, "nothing"),
+        ({"C": SHARDS}, {}, "buffer C: the kernel's written tensor"),
+        ({"A": SHARDS}, {}, "buffer A: the kernel's read tensor"),
+        ({"C": SHARDS}, {"partition_mode": "global"}, "partition_mode: global"),
+        ({}, {"policy": "block_cyclic"}, "policy: block_cyclic"),
+        ({}, {"policy": "auto"}, "policy: auto"),
+    ],
+)
+def test_explain_says_what_decided_the_mode(layout, schedule, text):
+    explanation = tt.compile(kernels.binary.get_tir(*ADD), layout=layout, schedule=schedule).explain()
+    assert explanation.decided_by.startswith(text)
+    assert text in str(explanation)
+
+
+def test_explain_names_a_legacy_schedule():
+    func = kernels.binary.get_tir(64, 64, 32, 32).with_attr("tt_tiles_per_core", [[0, 2], [2, 2]])
+    assert tt.compile(func).explain().decided_by.startswith("tt_tiles_per_core")
+
+
+def test_explain_of_a_saved_program(tmp_path, capsys):
+    program = tt.compile(kernels.gemm.get_tir(512, 512, 256, 64, 64, 32))
+    program.save(tmp_path / "saved")
+    assert main(["explain", str(tmp_path / "saved")]) == 0
+    text = capsys.readouterr().out
+    assert text.strip() == str(program.explain()).strip()
+    for part in ("global, contiguous, row_major, 64 cores", "bound by NoC 0", "at most 1 work tiles per core", "bank "):
+        assert part in text
+    assert main(["explain", str(tmp_path / "saved"), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values == json.loads(json.dumps(program.explain().to_dict()))
+    assert values["chosen"]["cycles"] == max(
+        values["chosen"]["compute_cycles"], *(1.2 * term["cycles"] for term in values["chosen"]["terms"])
+    )
+
+
+def test_explain_of_nothing_and_of_a_program_without_its_workload(tmp_path, capsys):
+    assert main(["explain", str(tmp_path)]) == 2
+    assert "[program-malformed]" in capsys.readouterr().err
+    program = tt.compile(kernels.copy.get_tir(64, 64, 32, 32))
+    storage.save(msgspec.structs.replace(program.spec, workload=None), program.sources, tmp_path / "old")
+    assert main(["explain", str(tmp_path / "old")]) == 2
+    with pytest.raises(TTError, match="compile the kernel again"):
+        tt.Program(msgspec.structs.replace(program.spec, workload=None), program.sources).explain()
