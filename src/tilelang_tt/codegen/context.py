@@ -3,6 +3,7 @@ point."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -315,7 +316,7 @@ class Context:
             making = Stream()
             making.lines(f"cb_reserve_back({buffer.name}, 1);", "tile_regs_acquire();")
             self.sfpu(metalium.FILL, making)
-            making.line(metalium.FILL.call.format(a=0, bits="1.0f") + ";")
+            making.line(metalium.FILL.call.format(a=0, bits=float_bits(1.0)) + ";")
             making.lines("tile_regs_commit();", "tile_regs_wait();")
             self.pack_to(buffer, making)
             making.lines(f"pack_tile<true>(0, {buffer.name}, 0);", "tile_regs_release();")
@@ -443,3 +444,8 @@ def times(a: str, factor: int) -> str:
 def largest_divisor(number: int, limit: int) -> int:
     """The largest divisor of ``number`` that is at most ``limit``."""
     return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)
+
+
+def float_bits(number: float) -> str:
+    """A C++ literal for the bits of ``number`` as a float32."""
+    return f"0x{struct.unpack('<I', struct.pack('<f', number))[0]:08x}u /* {number!r} */"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import metalium
-from .context import DST_TILES, Context, Indices, Operand, Select, Tiles, Value, largest_divisor, leaves, plus
+from .context import (
+    DST_TILES,
+    Context,
+    Indices,
+    Operand,
+    Select,
+    Tiles,
+    Value,
+    float_bits,
+    largest_divisor,
+    leaves,
+    plus,
+)
 from .tile_program import TILE, Constant
 
 
@@ -257,11 +267,11 @@ def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, c
     elif step.kind == "matrix":
         _on_two_buffers(ctx, step, out, row, col)
     elif step.kind == "fill":
-        _sfpu(ctx, metalium.FILL, a=out, bits=_float_literal(step.number))
+        _sfpu(ctx, metalium.FILL, a=out, bits=float_bits(step.number))
     elif step.kind == "unary":
         _sfpu(ctx, metalium.UNARY[step.op], a=out)
     elif step.kind == "scalar":
-        _sfpu(ctx, metalium.SCALAR[step.op], a=out, bits=_float_bits(step.number))
+        _sfpu(ctx, metalium.SCALAR[step.op], a=out, bits=float_bits(step.number))
     elif step.kind == "numbers":
         tiles = ctx.indices("row" if step.op == "row" else "column")
         _fetch(ctx, Operand(tiles, step.op, "single"), out, row, col, target)
@@ -316,13 +326,3 @@ def _on_two_buffers(ctx: Context, step: Step, out: int, row: str, col: str) -> N
     pair = f"{a.cb.name}, {b.cb.name}"
     ctx.math(step.op, (a.cb, b.cb), f"reconfig_data_format({pair});", f"{step.op}_init({pair});")
     ctx.compute.line(f"{step.op}_tiles({pair}, {a.index(row, col)}, {b.index(row, col)}, {out});")
-
-
-def _float_bits(number: float) -> str:
-    return f"0x{struct.unpack('<I', struct.pack('<f', number))[0]:08x}u /* {number!r} */"
-
-
-def _float_literal(number: float) -> str:
-    if math.isinf(number):
-        return "__builtin_inff()" if number > 0 else "-__builtin_inff()"
-    return f"{float(number)!r}f"

@@ -112,8 +112,8 @@ BINARY = MappingProxyType(
 )
 """Two DST tiles; the result replaces the first."""
 
-FILL = SfpuOp("api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile({a}, {bits})")
-"""A constant in every element; here ``bits`` is a float literal."""
+FILL = SfpuOp("api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile_bitcast({a}, {bits})")
+"""A constant in every element."""
 
 WHERE = SfpuOp(
     "api/compute/eltwise_unary/where.h", "where_tile_init()", "where_tile<DataFormat::Float32>({a}, {b}, {c}, {a})"

@@ -8,6 +8,7 @@ of it are plain tile operations.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from ..errors import Code, UnsupportedError
 from . import metalium
@@ -52,8 +53,7 @@ def _evidence(
     leaves = [leaf for leaf in operands(statement.value) if isinstance(leaf, BlockTile) and leaf.block in vectors]
     for leaf in leaves:
         if leaf.broadcast:
-            used: Orientation = leaf.broadcast
-            yield (leaf.block, used)
+            yield (leaf.block, cast("Orientation", leaf.broadcast))
     if isinstance(statement, Map) and statement.dst in vectors:
         kin = [statement.dst, *(leaf.block for leaf in leaves)]
         for orientation in {known[name] for name in kin if name in known}:

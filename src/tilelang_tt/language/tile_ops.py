@@ -61,7 +61,7 @@ class GemmOp:
 
 @dataclass(frozen=True)
 class ReduceOp:
-    """``T.reduce_sum(src, dst, dim)`` and its kin; ``kind`` as TileLang names it (sum, max, min, abssum, absmax, ...)."""
+    """``T.reduce_sum(src, dst, dim)`` and its kin; ``kind`` as TileLang names it (sum, max, min, abssum ...)."""
 
     src: Region
     dst: Region
