@@ -307,11 +307,15 @@ class Context:
             self.accessors[role].append(tensor)
         return f"tensor_{identifier(tensor)}"
 
-    def ones(self) -> CircularBuffer:
-        """A float32 tile of ones, made once per core by the compute kernel."""
-        key = ("ones",)
+    def ones(self, partner: CircularBuffer) -> CircularBuffer:
+        """A tile of ones to multiply ``partner`` with, made once per core by the compute kernel.
+
+        The matrix engine takes any two formats with exponents of 8 bits together, and Float16 with itself only.
+        """
+        data_format: DataFormat = "Float16" if partner.data_format == "Float16" else "Float32"
+        key = ("ones", data_format)
         fresh = not self.is_made(key)
-        buffer = self.buffer(key, "ones", "Float32", 1, purpose="a tile of ones, to sum and to spread")
+        buffer = self.buffer(key, "ones", data_format, 1, purpose="a tile of ones, to sum and to spread")
         if fresh:
             making = Stream()
             making.lines(f"cb_reserve_back({buffer.name}, 1);", "tile_regs_acquire();")

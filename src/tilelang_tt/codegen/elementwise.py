@@ -312,7 +312,7 @@ def _broadcast(ctx: Context, operand: Operand, out: int, col: str) -> None:
     """Add a row vector to every row of a register: a tile of ones times a tile whose rows but the first are zero."""
     buffer = operand.tiles.cb
     assert buffer is not None
-    ones = ctx.ones()
+    ones = ctx.ones(buffer)
     ctx.matmul(ones, buffer, 0, 1, 1, 1)
     ctx.compute.line(f"matmul_block({ones.name}, {buffer.name}, 0, {operand.tiles.index(0, col)}, {out}, 0, 1, 1, 1);")
 

@@ -50,7 +50,7 @@ def _sum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
     assert cb is not None
 
     def fill(target: Tiles) -> None:
-        ones = ctx.ones()
+        ones = ctx.ones(cb)
         first, second = (cb, ones) if reduce.axis == 1 else (ones, cb)
         count, steps = (source.rows, source.cols) if reduce.axis == 1 else (source.cols, source.rows)
         batch = largest_divisor(count, DST_TILES)
@@ -75,7 +75,7 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
     cb = source.cb
     assert cb is not None
     count, steps = (source.rows, source.cols) if reduce.axis == 1 else (source.cols, source.rows)
-    ones = ctx.ones()
+    ones = ctx.ones(cb)
     kind = f"PoolType::MAX, ReduceDim::{'REDUCE_ROW' if reduce.axis == 1 else 'REDUCE_COL'}"
     ctx.headers.add(metalium.REDUCE_HEADER)
     cb.feeds_matrix_engine = ones.feeds_matrix_engine = True
@@ -109,7 +109,8 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
     ctx.await_operands(Operand(narrow, reduce.dst))
 
     def fill(target: Tiles) -> None:
-        first, second = (narrow_cb, ones) if reduce.axis == 1 else (ones, narrow_cb)
+        spread = ctx.ones(narrow_cb)
+        first, second = (narrow_cb, spread) if reduce.axis == 1 else (spread, narrow_cb)
         batch = largest_divisor(count, DST_TILES)
         compute = ctx.compute
         compute.open_loop("i", count, batch)

@@ -107,7 +107,7 @@ def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:
 
     def fill(target: Tiles) -> None:
         assert target.cb is not None
-        ones = ctx.ones()
+        ones = ctx.ones(cb)
         batch = largest_divisor(source.cols, DST_TILES)
         ctx.headers.add(metalium.MATMUL_HEADER)
         ctx.compute.open_loop("j", source.cols, batch)
