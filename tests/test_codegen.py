@@ -19,7 +19,7 @@ def calls(source, name):
     return re.findall(rf"\b{name}(?:<[^>]*>)?\(([^;]*)\);", source)
 
 
-# ---- arguments ---------------------------------------------------------------------------------------------------------
+# ---- arguments -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sharded", [False, True])
@@ -45,7 +45,7 @@ def test_reads_of_a_block_are_in_flight_together():
     assert reader.index("tensor_B, cb_B_shared_l1") < reader.index("noc_async_read_barrier();")
 
 
-# ---- in place ------------------------------------------------------------------------------------------------------------
+# ---- in place ------------------------------------------------------------------------------------------------------
 
 
 def test_a_sharded_output_is_packed_where_it_lies():
@@ -63,7 +63,7 @@ def test_a_sharded_operand_is_multiplied_where_it_lies():
     assert all(call.startswith("cb_A_shard, cb_B_shared") for call in calls(program.kernels["compute"], "matmul_block"))
 
 
-# ---- accumulators ----------------------------------------------------------------------------------------------------------
+# ---- accumulators --------------------------------------------------------------------------------------------------
 
 
 def test_an_accumulator_that_fits_stays_in_dst():
@@ -124,7 +124,7 @@ def test_names_of_the_kernel_never_hide_those_of_the_generator():
     np.testing.assert_array_equal(a, b)
 
 
-# ---- streams -------------------------------------------------------------------------------------------------------------
+# ---- streams -------------------------------------------------------------------------------------------------------
 
 
 def texts(nodes):

@@ -42,7 +42,7 @@ def check_gemm(program, dtype, shape, *, out_dtype=None, relu=False):
     assert_close(c, np.maximum(expected, 0) if relu else expected, out_dtype or dtype)
 
 
-# ---- GEMM ------------------------------------------------------------------------------------------------------------
+# ---- GEMM ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -115,7 +115,7 @@ def test_batches_are_rows_of_the_work_grid():
     assert_close(c, f32(a) @ f32(b), "bfloat16")
 
 
-# ---- element-wise ------------------------------------------------------------------------------------------------------
+# ---- element-wise --------------------------------------------------------------------------------------------------
 
 OPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
 
@@ -155,7 +155,7 @@ def test_copy_converts(dtype, out_dtype):
     assert_close(b, f32(a), "bfloat16")
 
 
-# ---- where tensors live ------------------------------------------------------------------------------------------------
+# ---- where tensors live --------------------------------------------------------------------------------------------
 
 SHAPE = (256, 256)
 LAYOUTS = {
@@ -168,7 +168,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("kind", LAYOUTS)
 @pytest.mark.parametrize("buffers", ["C", "A", "ABC", "AC"])
 def test_sharded_tensors_are_used_in_place(kind, buffers):
-    program = tt.compile(kernels.binary.get_tir(*SHAPE, 32, 64), layout={name: LAYOUTS[kind] for name in buffers})
+    program = tt.compile(kernels.binary.get_tir(*SHAPE, 32, 64), layout=dict.fromkeys(buffers, LAYOUTS[kind]))
     assert program.partition.mode == "local_shard"
     assert set(program.partition.resident_buffers) == set(buffers)
     a, b = random(SHAPE, "bfloat16", 1), random(SHAPE, "bfloat16", 2)
@@ -244,7 +244,7 @@ def test_every_device(device):
     check_gemm(program, "bfloat16", (512, 512, 64))
 
 
-# ---- determinism and TileLang's own quickstart -----------------------------------------------------------------------
+# ---- determinism and TileLang's own quickstart ---------------------------------------------------------------------
 
 
 def test_two_runs_agree_to_the_bit():

@@ -1,11 +1,14 @@
-"""GridToPersistentTT consumes the runtime argument names: the grid becomes one loop per core over its own work tiles."""
+"""GridToPersistentTT consumes the runtime argument names: the grid becomes a loop per core over its own work tiles."""
 
 import kernels
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tilelang import tvm
 from tvm import tirx
 
 import tilelang_tt as tt
+from tilelang_tt.devices import load_device
 from tilelang_tt.errors import Code, PartitionError
 from tilelang_tt.layout import block_sharded
 from tilelang_tt.partition import WorkPartition
@@ -91,6 +94,37 @@ def test_the_reduction_loop_runs_to_kt(run):
     reduction = next(loop for loop in loops if loop.annotations and "num_stages" in loop.annotations)
     assert str(reduction.extent.name) == "Kt"
     assert WorkPartition.from_func(func).runtime_constants["Kt"] == 8
+
+
+def passes_of(func, *passes):
+    return tvm.transform.Sequential(list(passes))(tvm.IRModule({"main": func}))["main"]
+
+
+@st.composite
+def partitions(draw):
+    """A kernel of mt x nt blocks, a device with some cores missing, and no shards or shards of whole blocks."""
+    mt, nt = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    device = load_device(draw(st.sampled_from(["wormhole_n150", "blackhole_p100"])))
+    device = device.without(cores=draw(st.lists(st.sampled_from(device.cores), max_size=5, unique=True)))
+    layout = None
+    if draw(st.booleans()):
+        rows, cols = draw(st.integers(1, mt)), draw(st.integers(1, nt))
+        grid = (-(-mt // rows), -(-nt // cols))
+        shards = block_sharded((32 * mt, 32 * nt), grid)
+        shards["nd_shard"]["shard_shape_elems"] = [32 * rows, 32 * cols]
+        layout = {"B": shards} if grid[0] * grid[1] <= len(device.cores) else None
+    return (mt, nt), device, layout
+
+
+@settings(max_examples=40, deadline=None)
+@given(partitions())
+def test_over_random_grids_devices_and_shards_every_work_tile_is_visited_once(case):
+    (mt, nt), device, layout = case
+    func = lowered(passes_of, kernels.copy.get_tir(32 * mt, 32 * nt, 32, 32), layout, device)
+    partition = WorkPartition.from_func(func)
+    partition.verify(device)
+    seen = [tile for core in partition.cores for tile in visited(func, partition, core)]
+    assert sorted(seen) == [(m, n) for m in range(mt) for n in range(nt)]
 
 
 def test_batches_are_recovered_from_the_row(run):
