@@ -1,7 +1,7 @@
-"""TileLang's quickstart, a GEMM with ReLU, on a Wormhole n150: once from DRAM to DRAM, once with its output sharded in L1.
+"""TileLang's quickstart, a GEMM with ReLU, on a Wormhole n150: from DRAM to DRAM, and with its output sharded in L1.
 
-The kernel is plain TileLang; only ``tilelang_tt.compile`` knows where its tensors live. Both programs run on the embedded
-emulator and are compared with torch.
+The kernel is plain TileLang; only ``tilelang_tt.compile`` knows where its tensors live. Both programs run on the
+embedded emulator and are compared with torch.
 """
 
 import argparse
