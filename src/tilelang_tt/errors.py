@@ -67,6 +67,7 @@ class Code(str, Enum):
     TIMEOUT = "timeout"
     EXECUTOR_UNAVAILABLE = "executor-unavailable"
     DEVICE_MISMATCH = "device-mismatch"
+    DEVICE_FAULT = "device-fault"
 
 
 @dataclass(frozen=True)

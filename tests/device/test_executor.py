@@ -196,6 +196,26 @@ def test_other_devices_are_refused(subtraction, device):
     )
 
 
+def test_kernels_that_ttnn_cannot_build_end_in_an_error(subtraction):
+    program = subtraction()
+    broken = {**program.sources, "compute.cpp": program.sources["compute.cpp"].replace("sub_tiles", "sub_titles")}
+    c = np.full(SHAPE, 5, BF16)
+    with pytest.raises(ExecutionError) as caught:
+        run(Program(program.spec, broken), values(1), values(2), c)
+    assert caught.value.code == Code.DEVICE_FAULT
+    assert "sub_titles" in str(caught.value)
+    assert (c == 5).all()
+    run(program, values(1), values(2), c)
+    np.testing.assert_array_equal(c, values(1) - values(2))
+
+
+def test_tensors_too_large_for_l1_end_in_an_error(device):
+    spec = tensor("A", (8192, 8192), np.float32, "in", memory="L1")
+    with pytest.raises(ExecutionError) as caught:
+        allocate(spec, device)
+    assert caught.value.code == Code.DEVICE_FAULT
+
+
 def test_float16_is_refused(device):
     spec, sources = stream_program(
         [tensor("A", SHAPE, np.float16, "in")], tensor("B", SHAPE, np.float16, "out"), COPY, device=device_of(device)

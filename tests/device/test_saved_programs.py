@@ -52,9 +52,13 @@ class Worker:
         line = self.results.readline() if ready else ""
         if line:
             return json.loads(line)
-        self.process.kill()
-        what = f"ended with status {self.process.wait()}" if ready else f"did not answer in {seconds} seconds"
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        if not ready:
+            self.process.kill()
+        status = self.process.wait()
+        what = f"ended with status {status}" if ready else f"did not answer in {seconds} seconds"
+        # Without the lines of C++ stacks, which are long and say little.
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if not line.startswith(" --- ")]
+        tail = "\n".join(lines[-15:])
         return {"failure": f"the device's process {what}\n{tail}"}
 
     def stop(self):

@@ -11,7 +11,7 @@ from ...program.spec import ProgramSpec
 from .descriptors import buffer_descriptors, kernel_descriptors
 from .devices import check_device, device_of
 from .tensors import check_tensor
-from .versions import ttnn_api
+from .versions import device_faults, ttnn_api
 
 
 @dataclass
@@ -68,9 +68,11 @@ class TtnnProgram:
         Raises:
             ProgramError: ``argument-count``, ``argument-shape``, ``argument-dtype`` or ``argument-layout``, for tensors
                 that are not what the program was compiled for.
+            ExecutionError: ``device-fault``, when ttnn cannot build or launch the kernels.
         """
         descriptor = self.descriptor(tensors)
-        ttnn_api().ttnn.generic_op([tensors[index] for index in self._outputs_last], descriptor)
+        with device_faults("launching the program", self.spec.name):
+            ttnn_api().ttnn.generic_op([tensors[index] for index in self._outputs_last], descriptor)
 
     def descriptor(self, tensors: Sequence[Any]) -> Any:
         """The ttnn ProgramDescriptor for ``tensors``, good until the next call with others; raises as :meth:`run`."""

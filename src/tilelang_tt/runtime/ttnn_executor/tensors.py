@@ -11,16 +11,20 @@ from ...errors import Code, ProgramError
 from ...program.spec import TensorSpec
 from ..tiles import dtype_of
 from .layouts import TILE, describe, describe_memory, memory_config
-from .versions import ttnn_api
+from .versions import device_faults, ttnn_api
 
 
 def allocate(spec: TensorSpec, device: Any) -> Any:
-    """A new ttnn tensor for parameter ``spec`` where the program keeps it; its content is undefined."""
+    """A new ttnn tensor for parameter ``spec`` where the program keeps it; its content is undefined.
+
+    Raises :class:`ExecutionError` (``device-fault``) when there is no room for it; so does :func:`upload`.
+    """
     api = ttnn_api()
     ttnn = api.ttnn
-    return ttnn.allocate_tensor_on_device(
-        ttnn.Shape(list(spec.shape)), api.dtype(spec.dtype), ttnn.TILE_LAYOUT, device, memory_config(spec)
-    )
+    with device_faults("allocating a tensor", spec.name):
+        return ttnn.allocate_tensor_on_device(
+            ttnn.Shape(list(spec.shape)), api.dtype(spec.dtype), ttnn.TILE_LAYOUT, device, memory_config(spec)
+        )
 
 
 def upload(spec: TensorSpec, array: np.ndarray, device: Any) -> Any:
@@ -30,7 +34,8 @@ def upload(spec: TensorSpec, array: np.ndarray, device: Any) -> Any:
     # ttnn takes numpy's own types only; bfloat16 goes through float32, which holds it exactly.
     values = array.astype(np.float32) if spec.dtype == "bfloat16" else np.ascontiguousarray(array)
     host = ttnn.Tensor(values, data_type=api.dtype(spec.dtype), layout=ttnn.TILE_LAYOUT)
-    return host.to(device, memory_config(spec))
+    with device_faults("copying a tensor to the device", spec.name):
+        return host.to(device, memory_config(spec))
 
 
 def download(spec: TensorSpec, tensor: Any) -> np.ndarray:

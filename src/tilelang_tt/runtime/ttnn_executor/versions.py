@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module, metadata
@@ -128,4 +129,19 @@ def ttnn_api() -> TtnnApi:
     except ImportError as error:
         raise ExecutionError(
             Code.EXECUTOR_UNAVAILABLE, "ttnn is installed and cannot be imported", subject="ttnn", found=error
+        ) from error
+
+
+@contextmanager
+def device_faults(doing: str, subject: str) -> Iterator[None]:
+    """Gives what ttnn raises, ``doing`` something with ``subject``, as the package's own error without its C++ stack.
+
+    Raises :class:`ExecutionError` (``device-fault``).
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).split("backtrace:")[0].strip()
+        raise ExecutionError(
+            Code.DEVICE_FAULT, f"ttnn failed {doing}", subject=subject, found=text or type(error).__name__
         ) from error
