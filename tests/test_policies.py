@@ -38,7 +38,7 @@ def oracle_block_2d(grid, shape, plane, cores):
     """Every tile -> core of a cut into Gy x Gx rectangles."""
     gx0, gy0 = min(x for x, _ in cores), min(y for _, y in cores)
     as_it_lies = {(i, j): (gx0 + j, gy0 + i) for i in range(grid[0]) for j in range(grid[1])}
-    if not set(as_it_lies.values()) <= set(cores):
+    if 1 in grid or not set(as_it_lies.values()) <= set(cores):
         in_turn = sorted(cores, key=lambda core: core[::-1])
         as_it_lies = {place: in_turn[number] for number, place in enumerate(as_it_lies)}
     return {(m, n): as_it_lies[m // shape[0], n // shape[1]] for m in range(plane[0]) for n in range(plane[1])}
@@ -225,7 +225,7 @@ def test_another_name_is_noticed(key, value):
         WorkPartition.from_attrs(values).verify(N150)
 
 
-# ---- on the emulator -------------------------------------------------------------------------------------------------
+# ---- on the emulator -----------------------------------------------------------------------------------------------
 
 PLANS = [
     {"policy": "block_2d"},
@@ -283,7 +283,7 @@ def test_a_legacy_schedule_and_a_policy_contradict():
         tt.compile(func, schedule={"order": "column_major"})
 
 
-# ---- proof -----------------------------------------------------------------------------------------------------------
+# ---- proof ---------------------------------------------------------------------------------------------------------
 
 
 class Proof:

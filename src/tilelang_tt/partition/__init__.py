@@ -5,8 +5,10 @@ from .engine import PlacedBuffer, partition
 from .grid import WorkGrid
 from .legacy import LegacySchedule, default_legacy_schedule, parse_legacy_schedule
 from .planner import Candidate, Plan, plan
+from .relaunch import repartition
 from .schedule import UserSchedule, parse_user_schedule
 from .shard_maps import ShardMap
+from .verify_inputs import verify_buffers, verify_schedule
 from .work_partition import WorkPartition
 
 __all__ = [
@@ -26,4 +28,7 @@ __all__ = [
     "parse_user_schedule",
     "partition",
     "plan",
+    "repartition",
+    "verify_buffers",
+    "verify_schedule",
 ]

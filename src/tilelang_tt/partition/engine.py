@@ -99,7 +99,7 @@ def partition(
             found=AUTO_POLICY,
             expected="a policy, or tilelang_tt.partition.plan",
         )
-    deciding = None if schedule.partition_mode == GLOBAL else _driving_buffer(buffers, driver)
+    deciding = None if schedule.partition_mode == GLOBAL else driving_buffer(buffers, driver)
     if deciding is not None or schedule.partition_mode == LOCAL_SHARD:
         _check_shard_policy(schedule, deciding)
     if deciding is not None:
@@ -326,7 +326,11 @@ def _check_shard_policy(schedule: UserSchedule, driver: PlacedBuffer | None) -> 
     )
 
 
-def _driving_buffer(buffers: Sequence[PlacedBuffer], name: str | None) -> PlacedBuffer | None:
+def driving_buffer(buffers: Sequence[PlacedBuffer], name: str | None = None) -> PlacedBuffer | None:
+    """The buffer whose shards decide: ``name`` where it is given, else by the rule of :func:`partition`; None for none.
+
+    Raises :class:`PartitionError` for a written buffer whose shards in L1 do not line up with the work grid.
+    """
     sharded = [buffer for buffer in buffers if buffer.l1_sharded]
     if name is not None:
         return next((buffer for buffer in sharded if buffer.name == name and _projection(buffer).lined_up), None)

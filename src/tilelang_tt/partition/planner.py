@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, floor, log10
+from math import ceil
 
 import numpy as np
 
@@ -38,6 +38,8 @@ from .workload import accesses, cycles_per_tile, placed_buffers, staging_bytes, 
 
 RECTANGLES = 10
 """Cuts into rectangles that are costed, those with the least largest rectangle."""
+ALIKE = 1.02
+"""Plans whose modelled times are this close are taken to be as fast: the model's error is several times that."""
 PRODUCT_TILE_BYTES = 4096
 """A hardware tile of a partial sum, in float32."""
 
@@ -115,9 +117,8 @@ def plan(
             found[key] = preference, Candidate(plan_name(made), cost, made, _asked(asked, driver))
     if not found and refused is not None:
         raise refused
-    ranked = sorted(found.values(), key=lambda item: (*_rank(item[1].cost), item[0], item[1].cost.cores))
     modelled = _modelled(workload, device, moved, cycles, schedule)
-    return Plan(tuple(candidate for _, candidate in ranked), tuple(sorted(modelled, key=lambda c: c.cost.cycles)))
+    return Plan(tuple(_ranked(list(found.values()))), tuple(sorted(modelled, key=lambda c: c.cost.cycles)))
 
 
 def _within_legacy(schedule: UserSchedule, legacy: LegacySchedule) -> UserSchedule:
@@ -128,9 +129,17 @@ def _within_legacy(schedule: UserSchedule, legacy: LegacySchedule) -> UserSchedu
     return replace(schedule, num_cores=legacy.num_cores)
 
 
-def _rank(cost: Cost) -> tuple[float, int]:
-    """Time to three significant digits; what the model cannot tell apart goes to the least largest share of work."""
-    return (round(cost.cycles, 2 - floor(log10(cost.cycles))) if cost.cycles > 0 else 0.0), cost.most_tiles
+def _ranked(found: Sequence[tuple[int, Candidate]]) -> list[Candidate]:
+    """Best first; of those that the model cannot tell from the fastest, by the largest share of work of a core."""
+    fastest = min(candidate.cost.cycles for _, candidate in found)
+
+    def key(item: tuple[int, Candidate]) -> tuple[float, int, int, int]:
+        preference, candidate = item
+        cost = candidate.cost
+        time = fastest if cost.cycles <= ALIKE * fastest else cost.cycles
+        return time, cost.most_tiles, preference, cost.cores
+
+    return [candidate for _, candidate in sorted(found, key=key)]
 
 
 def plan_cost(made: WorkPartition, workload: WorkloadSpec, device: Device) -> Cost:

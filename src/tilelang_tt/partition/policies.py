@@ -150,5 +150,8 @@ def rectangle_cores(grid: tuple[int, int], cores: Sequence[Core]) -> list[Core]:
 
 def _fits(grid: tuple[int, int], cores: Sequence[Core]) -> bool:
     (gy, gx), free = grid, set(cores)
+    if 1 in grid:
+        # A line of rectangles goes along the rows of cores: in one column they would share its links.
+        return False
     x0, y0 = min(x for x, _ in cores), min(y for _, y in cores)
     return all((x0 + x, y0 + y) in free for y in range(gy) for x in range(gx))

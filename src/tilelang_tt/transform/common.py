@@ -13,7 +13,7 @@ from ..devices import Device, load_device
 from ..errors import Code, PartitionError
 from ..language.kernel import KernelInfo, TensorAccess
 from ..layout import BufferLayout, Projection, parse_user_layout, project
-from ..partition import WorkGrid
+from ..partition import PlacedBuffer, WorkGrid
 
 DEFAULT_DEVICE = "wormhole_n150"
 
@@ -70,3 +70,10 @@ def projection_of(kernel: KernelInfo, tensor: TensorAccess, layout: BufferLayout
         return None
     grid = work_grid(kernel)
     return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt))
+
+
+def placed_buffer(plain: Mapping[str, Any], kernel: KernelInfo, tensor: TensorAccess) -> PlacedBuffer:
+    """``tensor`` as the partition engine takes it. Raises as :func:`layout_of`."""
+    layout = layout_of(plain, tensor)
+    projection = projection_of(kernel, tensor, layout)
+    return PlacedBuffer(tensor.name, tensor.written, layout.memory, layout.layout, projection)

@@ -6,20 +6,17 @@ A thin adapter: the decision is :func:`tilelang_tt.partition.partition`'s, or wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tilelang import tvm
 from tvm import tirx
 
 from .. import attrs
 from ..devices import Device
-from ..language.kernel import KernelInfo, TensorAccess, read_kernel
+from ..language.kernel import read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
-from ..partition import PlacedBuffer, parse_legacy_schedule, parse_user_schedule, partition, plan
+from ..partition import parse_legacy_schedule, parse_user_schedule, partition, plan
 from ..partition.policies import AUTO_POLICY
-from .common import device_of, function_pass, layout_of, projection_of, with_attrs, work_grid
+from .common import device_of, function_pass, placed_buffer, with_attrs, work_grid
 from .workload import workload_of
 
 
@@ -41,7 +38,7 @@ def LayoutAwareWorkPartitionTT(device: str | Device | None = None) -> tvm.transf
             result = plan(workload_of(func, kernel, plain), target, schedule, legacy).best.partition
             assert result is not None
         else:
-            buffers = [_placed(plain, kernel, tensor) for tensor in kernel.tensors]
+            buffers = [placed_buffer(plain, kernel, tensor) for tensor in kernel.tensors]
             result = partition(work_grid(kernel), kernel.kt, target, buffers, schedule, legacy)
         for key in (attrs.POLICY, attrs.ORDER, attrs.DRIVING_BUFFER):
             # Written only where they say something: none is left over from an earlier run.
@@ -49,10 +46,3 @@ def LayoutAwareWorkPartitionTT(device: str | Device | None = None) -> tvm.transf
         return with_attrs(func, result.to_attrs())
 
     return function_pass("LayoutAwareWorkPartitionTT", rewrite)
-
-
-def _placed(plain: Mapping[str, Any], kernel: KernelInfo, tensor: TensorAccess) -> PlacedBuffer:
-    layout = layout_of(plain, tensor)
-    return PlacedBuffer(
-        tensor.name, tensor.written, layout.memory, layout.layout, projection_of(kernel, tensor, layout)
-    )

@@ -14,8 +14,9 @@ from ..devices import Device
 from ..errors import CapacityError, Code, PartitionError
 from ..language.kernel import LaunchGrid, read_kernel
 from ..language.plain import plain_attrs
-from ..partition import WorkPartition
-from .common import device_of, function_pass
+from ..partition import WorkPartition, parse_user_schedule, verify_buffers, verify_schedule
+from ..partition.policies import AUTO_POLICY
+from .common import device_of, function_pass, placed_buffer
 from .grid_to_persistent_tt import LOOP_VAR, index_recovery
 
 ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -36,7 +37,7 @@ def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
         target = device_of(plain, device)
         partition = WorkPartition.from_attrs(plain)
         if _tile_loop(func) is None:
-            _verify_before(func, partition, target)
+            _verify_before(func, partition, target, plain)
         else:
             partition.verify(target)
             verify_persistent(func, partition, plain)
@@ -46,7 +47,7 @@ def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
     return function_pass("VerifyTTPartition", verify)
 
 
-def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device) -> None:
+def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device, plain: Mapping[str, Any]) -> None:
     kernel = read_kernel(func)
     launched = (kernel.grid.gy * kernel.grid.gz, kernel.grid.gx)
     if partition.grid_tiles != launched:
@@ -58,6 +59,12 @@ def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device
             expected=list(launched),
         )
     partition.verify(device, kt=kernel.kt)
+    schedule = parse_user_schedule(plain.get(attrs.USER_SCHEDULE))
+    if attrs.USER_SCHEDULE in plain:
+        verify_schedule(partition, device, schedule)
+    if all(f"{attrs.BUFFER_PREFIX}{tensor.name}" in plain for tensor in kernel.tensors):
+        buffers = [placed_buffer(plain, kernel, tensor) for tensor in kernel.tensors]
+        verify_buffers(partition, device, buffers, chosen_freely=schedule.policy == AUTO_POLICY)
 
 
 def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapping[str, Any]) -> None:

@@ -1,0 +1,82 @@
+"""The partition of a compiled kernel for another launch grid: new runtime arguments for the same kernels.
+
+Takes time by cores, well under a millisecond for those of one chip, so that it can be done at every launch of a kernel
+whose shapes are known only then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..attrs import GLOBAL, RUNTIME_ARG_NAMES
+from ..devices import Device
+from ..errors import Code, PartitionError
+from .engine import partition
+from .grid import WorkGrid
+from .policies import BLOCK_2D, Named
+from .schedule import UserSchedule
+from .verify import clipped_shard
+from .work_partition import WorkPartition
+
+
+def repartition(
+    made: WorkPartition, grid: WorkGrid, device: Device, *, kt: int | None = None, schedule: UserSchedule | None = None
+) -> WorkPartition:
+    """``made`` for another launch grid: same mode, policy and order, and so the same runtime arguments by name.
+
+    In global mode the work is shared out anew over the cores that ``schedule`` allows. In local_shard mode the shards
+    stay where they are, and are clipped at the end of the new plane; shards past it have no work.
+
+    Args:
+        made: the partition that the kernels were compiled for.
+        grid: the launch grid now.
+        device: the device they run on.
+        kt: reduction steps now; as before where None.
+        schedule: the user's schedule that the kernels were compiled with.
+
+    Raises:
+        PartitionError: ``shard-grid-coverage`` for a plane that the shards do not cover, and the errors of
+            :func:`partition`.
+    """
+    kt = made.runtime_constants["Kt"] if kt is None else kt
+    if made.mode != GLOBAL:
+        return _clipped(made, grid, kt)
+    fixed = replace(schedule or UserSchedule(), partition_mode=GLOBAL, grid_tiles=None, local_shape_tiles=None)
+    policy, order = Named.parse(made.policy), made.order
+    # A cut into rectangles was made for another plane; everything else about the policy stays.
+    kind = BLOCK_2D if policy is not None and policy.kind == BLOCK_2D else made.policy
+    again = partition(grid, kt, device, (), replace(fixed, policy=kind, order=order, runtime_args=None))
+    if again.runtime_arg_names != made.runtime_arg_names:
+        raise PartitionError(
+            Code.PARTITION_INVALID,
+            "the partition for another grid has other runtime arguments",
+            subject=RUNTIME_ARG_NAMES,
+            found=list(again.runtime_arg_names),
+            expected=list(made.runtime_arg_names),
+        )
+    return again
+
+
+def _clipped(made: WorkPartition, grid: WorkGrid, kt: int) -> WorkPartition:
+    plane, shape = (grid.mt, grid.nt), made.local_shape_tiles
+    rows = []
+    for core_range, (_, _, sy, sx) in zip(made.core_ranges, made.core_runtime_args, strict=True):
+        height, width = clipped_shard(plane, shape, sy, sx)
+        if height and width:
+            count = height * width
+            rows.append(((*core_range[:4], 0, count), (0, count, sy, sx)))
+    if sum(args[1] for _, args in rows) != grid.tiles:
+        raise PartitionError(
+            Code.SHARD_GRID_COVERAGE,
+            "the shards that the kernels were compiled for do not cover the launch grid",
+            subject="launch grid",
+            found=list(plane),
+            expected=f"at most {[parts * size for parts, size in zip(made.shard_grid, shape, strict=True)]} work tiles",
+        )
+    return replace(
+        made,
+        grid_tiles=plane,
+        runtime_constants={**made.runtime_constants, "Mt": grid.mt, "Kt": kt, "Nt": grid.nt},
+        core_ranges=tuple(core_range for core_range, _ in rows),
+        core_runtime_args=tuple(args for _, args in rows),
+    )
