@@ -341,3 +341,13 @@ class TestProjection:
     def test_a_layout_of_another_rank_is_refused(self):
         with refused(Code.ND_SHARD_MALFORMED, "3 entries"):
             project("C", parse(sharded()), (1, 256, 256), ("B", "M", "N"), (1, 32, 32), (8, 8))
+
+
+def test_a_grid_of_one_dimension_may_call_the_rows_it_walks_m():
+    layout = parse_user_layout("A", height_sharded((256, 64), 4), (256, 64), "bfloat16")
+    projection = project("A", layout, (256, 64), ("N", ""), (32, 64), (1, 8))
+    assert projection.projected_grid == (1, 4)
+    assert projection.shard_work_tiles == (1, 2)
+    with pytest.raises(LayoutError) as refused:
+        project("A", layout, (256, 64), ("N", ""), (32, 64), (2, 8))
+    assert refused.value.code is Code.AXES_MISMATCH

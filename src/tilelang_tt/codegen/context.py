@@ -186,6 +186,8 @@ class Context:
     epilogue: list[tuple[Stream, str]] = field(default_factory=list)
     """What the kernels do after their last work tile."""
 
+    carrying: list[CircularBuffer] = field(default_factory=list)
+    """The circular buffers of what the loops that are open carry."""
     location: SourceLocation | None = None
     _made: dict[tuple[str, ...], CircularBuffer] = field(default_factory=dict)
 
@@ -224,7 +226,7 @@ class Context:
         self, kind: str, name: str, data_format: DataFormat, pages: int, depth: int = 1, *, purpose: str
     ) -> CircularBuffer:
         """A circular buffer of this kind for ``name`` that holds nothing which is still to be popped."""
-        live = [popping.tiles.cb for scope in self.scopes for popping in scope]
+        live = [popping.tiles.cb for scope in self.scopes for popping in scope] + self.carrying
         number = 0
         while True:
             buffer = self.buffer((kind, name, str(number)), name, data_format, pages, depth, purpose=purpose)

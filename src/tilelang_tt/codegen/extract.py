@@ -219,8 +219,14 @@ class _Extraction:
         while isinstance(loops[-1].body, tirx.For) and loops[-1].body.kind == tirx.ForKind.PARALLEL:
             loops.append(loops[-1].body)
         inner = loops[-1].body
-        stores = list(inner.seq) if isinstance(inner, tirx.SeqStmt) else [inner]
-        return [self._element_store(store, loops) for store in stores]
+        statements: list[Statement] = []
+        lets: dict[tirx.Var, tirx.PrimExpr] = {}
+        for node in inner.seq if isinstance(inner, tirx.SeqStmt) else [inner]:
+            if isinstance(node, tirx.Bind):
+                lets[node.var] = tirx.stmt_functor.substitute(node.value, lets)
+            else:
+                statements.append(self._element_store(tirx.stmt_functor.substitute(node, lets), loops))
+        return statements
 
     def _element_store(self, store: Any, loops: Sequence[tirx.For]) -> Statement:
         if not isinstance(store, tirx.BufferStore):

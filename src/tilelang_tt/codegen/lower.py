@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .circular_buffers import CircularBuffer
-from .context import Access, Apply, Context, Indices, Operand, Select, Shard, Staging, Tiles, Value, plus
+from .context import Access, Apply, Context, Indices, Operand, Orientation, Select, Shard, Staging, Tiles, Value, plus
 from .elementwise import evaluate, materialise
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
 from .reduce import reduce_statement
@@ -42,7 +42,7 @@ from .tile_program import (
     sets,
     walk,
 )
-from .vectors import as_row, needs_replication, orientations, replicated
+from .vectors import as_row, needs_replication, orientations, replicated, vector_orientation
 
 
 def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[str, Shard]) -> Context:
@@ -73,6 +73,7 @@ class _Lowering:
         self.read_transposed = {s.b for s in walk((ctx.program.tile_loop,)) if isinstance(s, Gemm) and s.transpose_b}
         self.only_stored = _only_stored(ctx.program)
         self.reads_of = _reads_of_maps(ctx.program)
+        self.direct: dict[TensorBlock, Tiles] = {}
 
     # ---- control ---------------------------------------------------------------------------------------------------
 
@@ -89,6 +90,7 @@ class _Lowering:
 
     def _group(self, group: list[Statement]) -> None:
         first = group[0]
+        self.direct = {}
         if isinstance(first, Load):
             self._loads([load for load in group if isinstance(load, Load)])
         elif isinstance(first, Loop):
@@ -106,7 +108,7 @@ class _Lowering:
             self._store(first)
 
     def _map(self, statement: Map) -> None:
-        value = self._bind(statement.value)
+        value = self._bind(statement.value, self.ctx.orientation.get(statement.dst))
         self.ctx.values[statement.dst] = value
         # What several statements read is computed once; what one reads is computed where that stores it.
         if isinstance(value, (Apply, Select)) and self.reads_of[id(statement)] > 1:
@@ -114,9 +116,11 @@ class _Lowering:
 
     def _loop(self, loop: Loop) -> None:
         ctx = self.ctx
-        ctx.free_dst()
-        accumulators = carried_accumulators(loop)
-        states = begin_states(ctx, loop, {gemm.c for gemm in accumulators})
+        if ctx.held is not None and ctx.held.name not in ctx.open_accumulators:
+            ctx.free_dst()
+        accumulators = [gemm for gemm in carried_accumulators(loop) if gemm.c not in ctx.open_accumulators]
+        states = begin_states(ctx, loop, {gemm.c for gemm in accumulators} | set(ctx.open_accumulators))
+        self._compute_invariants(loop)
         for gemm in accumulators:
             open_accumulator(ctx, gemm, (loop,))
         before = dict(ctx.values)
@@ -129,11 +133,26 @@ class _Lowering:
         ctx.end_scope()
         for stream in ctx.streams:
             stream.close_loop()
-        for name in [name for name, value in ctx.values.items() if before.get(name) is not value]:
-            del ctx.values[name]
+        self._forget_what_the_body_set(loop, before)
         end_states(ctx, states)
         for gemm in accumulators:
             close_accumulator(ctx, gemm.c)
+
+    def _compute_invariants(self, loop: Loop) -> None:
+        """What the body only reads is computed once, before it."""
+        inside = walk(loop.body)
+        changed = {sets(statement) for statement in inside}
+        for name in dict.fromkeys(name for statement in inside for name in reads(statement)):
+            value = self.ctx.values.get(name)
+            if name not in changed and isinstance(value, (Apply, Select)):
+                materialise(self.ctx, name, value)
+
+    def _forget_what_the_body_set(self, loop: Loop, before: dict[str, Value]) -> None:
+        """Buffers hold what they held before a loop or, where its body set them, nothing that is known."""
+        values = self.ctx.values
+        changed = {sets(statement) for statement in walk(loop.body)}
+        values.clear()
+        values.update({name: value for name, value in before.items() if name not in changed})
 
     # ---- tensors in ------------------------------------------------------------------------------------------------
 
@@ -194,9 +213,8 @@ class _Lowering:
     def _start_reads(self, source: TensorBlock, tiles: Tiles, buffer: CircularBuffer) -> None:
         reader = self.ctx.reader
         accessor = self.ctx.accessor("reader", source.tensor)
-        address = f"{buffer.name}_l1"
         reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
-        reader.add(Define(address, f"get_write_ptr({buffer.name})"))
+        address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
         reader.open_loop("r", source.rows)
         reader.open_loop("c", source.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
@@ -244,12 +262,10 @@ class _Lowering:
 
     def _store(self, store: Store) -> None:
         ctx, target = self.ctx, store.target
-        value = self._bind(store.value)
-        if isinstance(store.value, BlockTile) and ctx.orientation.get(store.value.block) == "col":
-            name = store.value.block
-            column = materialise(ctx, name, value)
-            ctx.await_operands(Operand(column, name))
-            value = Operand(as_row(ctx, name, column), name)
+        orientation = vector_orientation(ctx, store) if target.is_vector else None
+        value = self._bind(store.value, orientation)
+        if orientation == "col":
+            value = Operand(as_row(ctx, target.tensor, value, target.cols, ctx.staging[target.tensor].data_format), "")
         if target.tensor in ctx.shards:
             shard = ctx.shards[target.tensor]
             evaluate(ctx, value, _part_of_shard(target, shard, self._output_shard(shard)))
@@ -305,8 +321,7 @@ class _Lowering:
         writer, buffer = self.ctx.writer, tiles.cb
         assert buffer is not None
         accessor = self.ctx.accessor("writer", target.tensor)
-        address = f"{buffer.name}_l1"
-        writer.add(Define(address, f"get_read_ptr({buffer.name})"))
+        address = writer.define(f"{buffer.name}_l1", f"get_read_ptr({buffer.name})")
         writer.open_loop("r", target.rows)
         writer.open_loop("c", target.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
@@ -317,26 +332,34 @@ class _Lowering:
 
     # ---- expressions -----------------------------------------------------------------------------------------------
 
-    def _bind(self, expr: TileExpr) -> Value:
-        """``expr`` with its leaves bound to what the buffers hold now."""
+    def _bind(self, expr: TileExpr, vector: Orientation | None = None) -> Value:
+        """``expr``, its leaves bound to what the buffers hold now; ``vector``: how the vector lies that it makes."""
         if isinstance(expr, Constant):
             return expr
         if isinstance(expr, Unary):
-            return Apply(expr.op, self._bind(expr.arg))
+            return Apply(expr.op, self._bind(expr.arg, vector))
         if isinstance(expr, Binary):
-            return Apply(expr.op, self._bind(expr.a), self._bind(expr.b))
+            return Apply(expr.op, self._bind(expr.a, vector), self._bind(expr.b, vector))
         if isinstance(expr, Choose):
-            return Select(self._bind(expr.condition), self._bind(expr.a), self._bind(expr.b))
+            return Select(*(self._bind(part, vector) for part in (expr.condition, expr.a, expr.b)))
         if isinstance(expr, IndexTile):
             return Indices(expr.rows, expr.cols, expr.offset)
         if isinstance(expr, TensorTile):
-            started: list[CircularBuffer] = []
-            tiles = self._tensor_tiles(expr.source, f"{expr.source.tensor}_direct", started)
-            self._finish_reads(started)
-            if expr.broadcast == "col":
-                tiles = replicated(self.ctx, expr.source.tensor, tiles, "col")
+            tiles = self._direct_tiles(expr.source)
+            if expr.broadcast == "col" or (vector is not None and not expr.broadcast):
+                tiles = replicated(self.ctx, expr.source.tensor, tiles, vector or "col")
             return Operand(tiles, expr.source.tensor, _access(expr.broadcast, tiles))
         return self._bind_block(expr)
+
+    def _direct_tiles(self, source: TensorBlock) -> Tiles:
+        """A block of a tensor that an expression reads without a copy: brought once for all its readings."""
+        if source not in self.direct:
+            number = sum(other.tensor == source.tensor for other in self.direct)
+            name = f"{source.tensor}_direct" + (f"_{number + 1}" if number else "")
+            started: list[CircularBuffer] = []
+            self.direct[source] = self._tensor_tiles(source, name, started)
+            self._finish_reads(started)
+        return self.direct[source]
 
     def _bind_block(self, expr: BlockTile) -> Value:
         value = self.ctx.values.get(expr.block)

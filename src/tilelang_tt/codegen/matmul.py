@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
 from .elementwise import materialise
-from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, walk
+from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, walk
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,15 @@ class Part:
 
 
 def carried_accumulators(loop: Loop) -> list[Gemm]:
-    """The products that accumulate across ``loop``: one for each target that the loop's body never sets anew."""
+    """The products that accumulate across ``loop``: one for each target that its body never sets anew, nor looks at."""
     inside = walk(loop.body)
     set_anew = {s.dst for s in inside if isinstance(s, (Load, Map, Reduce))} | {
         s.c for s in inside if isinstance(s, Gemm) and s.clear
     }
+    looked_at = {name for s in inside for name in reads(s) if not (isinstance(s, Gemm) and name == s.c)}
     carried: dict[str, Gemm] = {}
     for statement in inside:
-        if isinstance(statement, Gemm) and statement.c not in set_anew:
+        if isinstance(statement, Gemm) and statement.c not in set_anew | looked_at:
             carried.setdefault(statement.c, statement)
     return list(carried.values())
 

@@ -42,6 +42,7 @@ def begin_states(ctx: Context, loop: Loop, accumulators: Collection[str]) -> lis
         ctx.reserve(buffer)
         evaluate(ctx, initial, state.tiles(awaited=True))
         ctx.push(buffer)
+        ctx.carrying.append(buffer)
         states.append(state)
     return states
 
@@ -70,6 +71,7 @@ def leave_states(ctx: Context, states: Sequence[State]) -> None:
 def end_states(ctx: Context, states: Sequence[State]) -> None:
     """After the loop the buffers hold what the last iteration left."""
     for state in states:
+        ctx.carrying.remove(state.buffer)
         tiles = state.tiles(awaited=False)
         ctx.values[state.name] = Operand(tiles, state.name)
         ctx.pop_at_end(ctx.compute, tiles)

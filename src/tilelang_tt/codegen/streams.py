@@ -56,6 +56,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self._defined: dict[str, int] = {}
         self._open: list[list[Node]] = [self.nodes]
 
     def line(self, text: str) -> None:
@@ -70,6 +71,13 @@ class Stream:
     def add(self, node: Node) -> None:
         """Append a node."""
         self._open[-1].append(node)
+
+    def define(self, name: str, value: str) -> str:
+        """Append a definition; returns its name, numbered where there was one of this name before."""
+        number = self._defined[name] = self._defined.get(name, 0) + 1
+        unique = name if number == 1 else f"{name}_{number}"
+        self.add(Define(unique, value))
+        return unique
 
     def configure(self, unit: str, mode: str, *lines: str, operands: tuple[str, ...] = ()) -> None:
         """Append a configuration of ``unit``."""

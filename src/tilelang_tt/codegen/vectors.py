@@ -8,13 +8,14 @@ of it are plain tile operations.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 from ..errors import Code, UnsupportedError
+from ..program.spec import DataFormat
 from . import metalium
-from .context import DST_TILES, Context, Orientation, Tiles, largest_divisor, plus
+from .context import DST_TILES, Context, Operand, Orientation, Tiles, Value, largest_divisor, plus
+from .elementwise import evaluate
 from .matmul import transpose_into
-from .tile_program import BlockTile, Map, Reduce, Statement, Store, TileProgram, operands, walk
+from .tile_program import BlockTile, Broadcast, Map, Reduce, Statement, Store, TileProgram, operands, walk
 
 
 def orientations(program: TileProgram) -> dict[str, Orientation]:
@@ -24,7 +25,7 @@ def orientations(program: TileProgram) -> dict[str, Orientation]:
         UnsupportedError: ``unsupported``, for a vector that is used both ways.
     """
     vectors = {block.name for block in program.blocks if block.is_vector}
-    found: dict[str, Orientation] = {}
+    found: dict[str, Broadcast] = {}
     changed = True
     while changed:
         before = dict(found)
@@ -39,24 +40,23 @@ def orientations(program: TileProgram) -> dict[str, Orientation]:
                         location=getattr(statement, "location", None),
                     )
         changed = found != before
-    return {name: found.get(name, "row") for name in vectors}
+    return {name: "col" if found.get(name) == "col" else "row" for name in vectors}
 
 
-def _evidence(
-    statement: Statement, vectors: set[str], known: dict[str, Orientation]
-) -> Iterator[tuple[str, Orientation]]:
+def _evidence(statement: Statement, vectors: set[str], known: dict[str, Broadcast]) -> Iterator[tuple[str, Broadcast]]:
     if isinstance(statement, Reduce):
-        made: Orientation = "col" if statement.axis == 1 else "row"
-        yield (statement.dst, made)
+        yield statement.dst, "col" if statement.axis == 1 else "row"
     if not isinstance(statement, (Map, Store)):
         return
     leaves = [leaf for leaf in operands(statement.value) if isinstance(leaf, BlockTile) and leaf.block in vectors]
     for leaf in leaves:
         if leaf.broadcast:
-            yield (leaf.block, cast("Orientation", leaf.broadcast))
-    if isinstance(statement, Map) and statement.dst in vectors:
-        kin = [statement.dst, *(leaf.block for leaf in leaves)]
-        for orientation in {known[name] for name in kin if name in known}:
+            yield leaf.block, leaf.broadcast
+    stores_vector = isinstance(statement, Store) and statement.target.is_vector
+    if stores_vector or (isinstance(statement, Map) and statement.dst in vectors):
+        kin = [leaf.block for leaf in leaves] + ([statement.dst] if isinstance(statement, Map) else [])
+        agreed: set[Broadcast] = {known[name] for name in kin if name in known}
+        for orientation in agreed:
             for name in kin:
                 yield (name, orientation)
 
@@ -90,12 +90,23 @@ def replicated(ctx: Context, name: str, source: Tiles, orientation: Orientation)
     return ctx.stage(buffer, source.cols, 1, fill)
 
 
-def as_row(ctx: Context, name: str, column: Tiles) -> Tiles:
-    """A vector that lies along rows, as tiles whose rows all hold it."""
-    assert column.cb is not None
-    purpose = f"{name}, the same in every row"
-    buffer = ctx.spare_buffer("row", name, column.cb.data_format, column.rows, purpose=purpose)
-    return ctx.stage(buffer, 1, column.rows, lambda target: transpose_into(ctx, column, target))
+def vector_orientation(ctx: Context, store: Store) -> Orientation:
+    """How the vector lies that ``store`` stores."""
+    found: list[Orientation] = [
+        ctx.orientation[leaf.block] for leaf in operands(store.value) if isinstance(leaf, BlockTile)
+    ]
+    return found[0] if found else "row"
+
+
+def as_row(ctx: Context, name: str, column: Value, length: int, data_format: DataFormat) -> Tiles:
+    """A vector of ``length`` tiles that lies along rows, as tiles whose rows all hold it."""
+    ctx.await_operands(column)
+    purpose = f"{name}, the same in every column"
+    column_cb = ctx.spare_buffer("column", name, data_format, length, purpose=purpose)
+    tiles = ctx.stage(column_cb, length, 1, lambda target: evaluate(ctx, column, target))
+    ctx.await_operands(Operand(tiles, name))
+    row_cb = ctx.spare_buffer("row", name, data_format, length, purpose=f"{name}, the same in every row")
+    return ctx.stage(row_cb, 1, length, lambda target: transpose_into(ctx, tiles, target))
 
 
 def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:

@@ -120,10 +120,11 @@ def project(
         )
     shape, roles, block_elems = tuple(shape), tuple(roles), tuple(block_elems)
     check_shards(name, layout, shape)
-    _check_axes(name, shard, roles)
+    declared = _declared_axes(shard, roles, grid_tiles)
+    _check_axes(name, declared, roles)
 
     # A dimension that the kernel takes whole has only its declared meaning.
-    axes = tuple(role or axis for role, axis in zip(roles, shard.axes, strict=True))
+    axes = tuple(role or axis for role, axis in zip(roles, declared, strict=True))
     dims = {axis: axes.index(axis) if axis in axes else None for axis in ("M", "N")}
     misfit = _misfit(name, shard, shape, roles, block_elems, grid_tiles)
     matrix = matrix_shards(shard)
@@ -155,15 +156,28 @@ def project(
     )
 
 
-def _check_axes(name: str, shard: NdShard, roles: tuple[str, ...]) -> None:
-    indexed = [role or axis for role, axis in zip(roles, shard.axes, strict=True)]
-    for dim, (declared, role) in enumerate(zip(shard.axes, roles, strict=True)):
+def _declared_axes(shard: NdShard, roles: tuple[str, ...], grid_tiles: tuple[int, int]) -> tuple[str, ...]:
+    """The declared axes in the letters of the work plane.
+
+    A launch grid of one dimension is one row of work tiles, whatever its blocks are to the user: rows that it walks may
+    be called M, and then what it takes whole may be called N.
+    """
+    rows_walked = [axis == "M" and role == "N" for axis, role in zip(shard.axes, roles, strict=True)]
+    if grid_tiles[0] != 1 or not any(rows_walked):
+        return shard.axes
+    others = ("" if axis == "N" and not role else axis for axis, role in zip(shard.axes, roles, strict=True))
+    return tuple("N" if walked else axis for walked, axis in zip(rows_walked, others, strict=True))
+
+
+def _check_axes(name: str, axes: tuple[str, ...], roles: tuple[str, ...]) -> None:
+    indexed = [role or axis for role, axis in zip(roles, axes, strict=True)]
+    for dim, (declared, role) in enumerate(zip(axes, roles, strict=True)):
         if role and declared != role:
             raise LayoutError(
                 Code.AXES_MISMATCH,
                 f"buffer {name!r}: nd_shard.axes contradicts how the kernel indexes dimension {dim}",
                 subject=name,
-                found=f"declared {list(shard.axes)}",
+                found=f"declared {list(axes)}",
                 expected=f"{indexed}, from the kernel's indexing",
             )
 
