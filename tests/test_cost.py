@@ -83,7 +83,7 @@ def test_pages_lie_on_the_banks_they_lie_on(mt, nt, height, width, axes, data):
     cost = cost_of(made, SMALL, [access], 1.0)
     term = next(term for term in cost.terms if term.kind == "DRAM")
     assert term.bytes == pytest.approx(banks.max())
-    assert sum(cost.core_bytes.values()) == pytest.approx(banks.sum())
+    assert sum(cost.bytes_read.values()) == pytest.approx(banks.sum())
 
 
 def test_one_tile_wide_blocks_reach_only_some_banks():

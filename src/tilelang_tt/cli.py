@@ -17,8 +17,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explain = commands.add_parser("explain", help="why a saved program is partitioned as it is")
     explain.add_argument("directory", help="a directory written by Program.save")
     explain.add_argument("--json", action="store_true", help="print plain values instead of text")
+    plot = commands.add_parser("plot", help="a picture of a saved program's partition on its device")
+    plot.add_argument("directory", help="a directory written by Program.save")
+    plot.add_argument("picture", help="the file to write, .svg or .png")
+    plot.add_argument("--by", choices=("tiles", "bytes"), default="tiles", help="what colours the cores")
     given = parser.parse_args(arguments)
     try:
+        if given.command == "plot":
+            return _plot(given.directory, given.picture, given.by)
         return _explain(given.directory, as_json=given.json)
     except TTError as error:
         print(error, file=sys.stderr)
@@ -31,6 +37,17 @@ def _explain(directory: str, *, as_json: bool) -> int:
 
     explanation = explain(storage.read(directory)[0])
     print(json.dumps(explanation.to_dict(), indent=1) if as_json else explanation)
+    return 0
+
+
+def _plot(directory: str, picture: str, by: str) -> int:
+    from .plot import core_map, save
+    from .program import storage
+    from .program.explain import explain
+
+    spec, _ = storage.read(directory)
+    chosen = explain(spec).chosen
+    save(core_map([(chosen.name, chosen)], spec.device, by), picture)
     return 0
 
 

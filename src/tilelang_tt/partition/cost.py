@@ -85,14 +85,14 @@ class Cost:
     Attributes:
         compute: cycles of matrix work of the core with most of it.
         terms: the busiest resource of every kind, by its cycles without contention.
-        core_bytes: bytes that every core with work moves over the NoC.
+        bytes_read: bytes that every core with work reads of buffers that are not in place.
         most_tiles, mean_tiles: work tiles per core, over the cores with work.
         cores: number of cores with work.
     """
 
     compute: float
     terms: tuple[Term, ...]
-    core_bytes: dict[Core, float]
+    bytes_read: dict[Core, float]
     most_tiles: int
     mean_tiles: float
     cores: int
@@ -219,17 +219,17 @@ def cost_of(partition: WorkPartition, device: Device, accesses: Sequence[Access]
     traffic = Traffic(device)
     cores = traffic.wiring.numbers(partition.cores)
     counts = np.array([row[5] for row in partition.core_ranges], np.int64)
-    moved = np.zeros(len(cores))
+    read = np.zeros(len(cores))
     m, n, weights = sampled_tiles(partition)
     for access in accesses:
         if access.name not in partition.resident_buffers:
             rows, columns = (_first(axis, size, m, n) for axis, size in zip(access.axes, access.block, strict=True))
             _add(traffic, access, cores, rows, columns, weights)
-            moved += counts * (access.bytes * (access.reads + access.writes))
+            read += counts * (access.bytes * access.reads)
     return Cost(
         compute=float(counts.max()) * cycles_per_tile,
         terms=traffic.terms(),
-        core_bytes=dict(zip(partition.cores, moved.tolist(), strict=True)),
+        bytes_read=dict(zip(partition.cores, read.tolist(), strict=True)),
         most_tiles=int(counts.max()),
         mean_tiles=float(counts.mean()),
         cores=len(counts),

@@ -260,7 +260,7 @@ def _multicast(cut: Rectangles, device: Device, moved: Sequence[Access], cycles:
     traffic, tiles = Traffic(device), sm * sn
     cores = [(x, y) for y in range(gy) for x in range(gx)]
     numbers = traffic.wiring.numbers(cores)
-    moved_by = np.zeros(len(cores))
+    read = np.zeros(len(cores))
     for access in moved:
         along_m = access.reads and access.k_axis is not None and "M" in access.axes and "N" not in access.axes
         along_n = access.reads and access.k_axis is not None and "N" in access.axes and "M" not in access.axes
@@ -273,11 +273,11 @@ def _multicast(cut: Rectangles, device: Device, moved: Sequence[Access], cycles:
             if access.memory == "DRAM":
                 traffic.dram(numbers, access.reads * banks, write=False)
                 traffic.dram(numbers, access.writes * banks, write=True)
-        moved_by += amount
+        read += access.reads * amount
     cost = Cost(
         compute=tiles * cycles,
         terms=traffic.terms(),
-        core_bytes=dict(zip(cores, moved_by.tolist(), strict=True)),
+        bytes_read=dict(zip(cores, read.tolist(), strict=True)),
         most_tiles=tiles,
         mean_tiles=cut.plane[0] * cut.plane[1] / len(cores),
         cores=len(cores),
