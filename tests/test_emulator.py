@@ -28,6 +28,13 @@ from tilelang_tt.runtime import emulator
 
 SHAPE = (64, 64)
 RNG = np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_whatever_ran_before():
+    RNG.bit_generator.state = np.random.default_rng(7).bit_generator.state
+
+
 FP16_DEST = ComputeConfig(fp32_dest_acc=False)
 
 
@@ -359,8 +366,8 @@ def test_matrix_engine_eltwise(op, config):
     error = np.abs(out.astype(np.float64) - exact) / np.maximum(
         np.abs(a.astype(np.float64)) + np.abs(b.astype(np.float64)), np.abs(exact)
     )
-    # A product rounds once per fidelity phase where DST is 16-bit.
-    assert error.max() < (2**-7 if op == "mul" and config else 2**-8 + 2**-11)
+    # Where DST is 16-bit a product rounds to half a unit of 8 bits in each of four fidelity phases, and once when packed.
+    assert error.max() < (5 * 2**-9 if op == "mul" and config else 2**-8 + 2**-11)
     assert report.tiles.eltwise == 4
 
 
