@@ -18,7 +18,9 @@ from tilelang_tt.devices import device_names, load_device
 from tilelang_tt.errors import Code, TTError
 from tilelang_tt.layout import block_sharded, height_sharded
 from tilelang_tt.partition import UserSchedule, plan
+from tilelang_tt.partition.cost import traffic_of
 from tilelang_tt.partition.planner import ALIKE
+from tilelang_tt.partition.workload import accesses
 from tilelang_tt.program import storage
 from tilelang_tt.program.spec import TensorUseSpec, WorkloadSpec
 
@@ -191,3 +193,48 @@ def test_explain_of_nothing_and_of_a_program_without_its_workload(tmp_path, caps
     assert main(["explain", str(tmp_path / "old")]) == 2
     with pytest.raises(TTError, match="compile the kernel again"):
         tt.Program(msgspec.structs.replace(program.spec, workload=None), program.sources).explain()
+
+
+# ---- the model's counts are those of the generated kernels -----------------------------------------------------------
+
+COUNTED = {
+    "contiguous": ({}, {}),
+    "block_2d": ({}, {"policy": "block_2d"}),
+    "column_major on 5 cores": ({}, {"order": "column_major", "num_cores": 5}),
+    "cyclic": ({}, {"policy": "block_cyclic(2)", "num_cores": 7}),
+    "C in place": ({"C": block_sharded((256, 384), (4, 3))}, {}),
+    "A in place": ({"A": height_sharded((256, 128), 8, axes=("M", "K"))}, {}),
+    "A's shards read by others": (
+        {"A": height_sharded((256, 128), 8, axes=("M", "K"))},
+        {"partition_mode": "global", "policy": "block_2d"},
+    ),
+    "C's shards written by others": ({"C": block_sharded((256, 384), (4, 3))}, {"partition_mode": "global"}),
+    "B over all cores' L1": ({"B": {"memory": "L1", "layout": "interleaved"}}, {}),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_the_model_counts_what_the_kernels_move(case):
+    """Bank by bank and core by core, and in bytes times hops, against the emulator's counts."""
+    layout, schedule = COUNTED[case]
+    m, n, k = 256, 384, 128
+    program = tt.compile(kernels.gemm.get_tir(m, n, k, 32, 64, 32), layout=layout, schedule=schedule)
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype(ml_dtypes.bfloat16) for shape in ((m, k), (k, n)))
+    _, report = program.run(a, b, np.zeros((m, n), ml_dtypes.bfloat16), report=True)
+    device, workload = program.spec.device, program.spec.workload
+    traffic = traffic_of(program.partition, device, accesses(workload, device))
+    assert traffic.dram_bytes[0].sum(axis=0) == pytest.approx(report.dram_bank_read)
+    assert traffic.dram_bytes[1].sum(axis=0) == pytest.approx(report.dram_bank_written)
+    for core in report.cores:
+        number = traffic.wiring.number[core.core]
+        assert traffic.dram_bytes[0][number].sum() == pytest.approx(core.noc.dram_read)
+    remote = report.noc.l1_remote_read + report.noc.l1_remote_written
+    assert traffic.core_in.sum() == pytest.approx(remote)
+    assert traffic.core_out.sum() == pytest.approx(remote)
+    for noc in (0, 1):
+        loads = traffic.links(noc)
+        hops = 0.0 if loads is None else loads.horizontal.sum() + loads.vertical.sum()
+        assert hops == pytest.approx(report.noc_byte_hops[noc])
+    tiles = sum(row[5] for row in program.partition.core_ranges)
+    assert workload.products * tiles == report.tiles.products

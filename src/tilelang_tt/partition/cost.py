@@ -186,14 +186,14 @@ class Traffic:
             where = f"core {device.cores[core]}"
             found.append(_term(kind, where, float(port[core]), device.core_port_bytes_per_cycle))
         for noc in (0, 1):
-            loads = self._all_links(noc)
+            loads = self.links(noc)
             if loads is not None:
                 amount, direction, node = loads.busiest()
                 where = f"{direction} link at {node}"
                 found.append(_term(f"NoC {noc}", where, amount, device.noc_link_bytes_per_cycle))
         return tuple(found)
 
-    def _all_links(self, noc: int) -> LinkLoads | None:
+    def links(self, noc: int) -> LinkLoads | None:
         """The loads of all transfers: reads from DRAM on NoC 0, writes to it on NoC 1."""
         cores, banks = np.nonzero(self.dram_bytes[noc])
         here, there = self.wiring.cores[cores], self.wiring.banks[banks]
@@ -216,24 +216,30 @@ def cost_of(partition: WorkPartition, device: Device, accesses: Sequence[Access]
         accesses: what a work tile moves of every tensor.
         cycles_per_tile: matrix work of one work tile in clock cycles.
     """
+    traffic = traffic_of(partition, device, accesses)
+    counts = np.array([row[5] for row in partition.core_ranges], np.int64)
+    moved = [access for access in accesses if access.name not in partition.resident_buffers]
+    read = counts * sum(access.bytes * access.reads for access in moved)
+    return Cost(
+        compute=float(counts.max()) * cycles_per_tile,
+        terms=traffic.terms(),
+        bytes_read=dict(zip(partition.cores, read.astype(float).tolist(), strict=True)),
+        most_tiles=int(counts.max()),
+        mean_tiles=float(counts.mean()),
+        cores=len(counts),
+    )
+
+
+def traffic_of(partition: WorkPartition, device: Device, accesses: Sequence[Access]) -> Traffic:
+    """What the cores of ``partition`` move over the NoC, its resident buffers left out."""
     traffic = Traffic(device)
     cores = traffic.wiring.numbers(partition.cores)
-    counts = np.array([row[5] for row in partition.core_ranges], np.int64)
-    read = np.zeros(len(cores))
     m, n, weights = sampled_tiles(partition)
     for access in accesses:
         if access.name not in partition.resident_buffers:
             rows, columns = (_first(axis, size, m, n) for axis, size in zip(access.axes, access.block, strict=True))
             _add(traffic, access, cores, rows, columns, weights)
-            read += counts * (access.bytes * access.reads)
-    return Cost(
-        compute=float(counts.max()) * cycles_per_tile,
-        terms=traffic.terms(),
-        bytes_read=dict(zip(partition.cores, read.tolist(), strict=True)),
-        most_tiles=int(counts.max()),
-        mean_tiles=float(counts.mean()),
-        cores=len(counts),
-    )
+    return traffic
 
 
 def sampled_tiles(partition: WorkPartition) -> tuple[Ints, Ints, Amounts]:
