@@ -155,6 +155,34 @@ def test_copy_converts(dtype, out_dtype):
     assert_close(b, f32(a), "bfloat16")
 
 
+# ---- shapes that blocks do not divide ------------------------------------------------------------------------------
+
+ODD = [
+    (100, 70, 50, (64, 64, 32)),
+    (160, 96, 96, (64, 64, 64)),
+    (33, 1, 7, (32, 32, 32)),
+    (200, 200, 200, (128, 64, 64)),
+]
+
+
+@pytest.mark.parametrize(("m", "n", "k", "block"), ODD)
+def test_what_lies_past_a_tensors_end_reads_as_zero_and_is_not_written(m, n, k, block):
+    program = tt.compile(kernels.gemm_bias.get_tir(m, n, k, *block, residual=True))
+    a, b, bias, r = (random(s, "bfloat16", i) for i, s in enumerate([(m, k), (k, n), (n,), (m, n)]))
+    c = empty((m, n), "bfloat16")
+    _, report = program.run(a, b, bias, r, c, report=True)
+    assert_close(c, np.maximum(f32(a) @ f32(b) + f32(bias), 0) * 0.5 - f32(r), "bfloat16")
+    assert report.unwritten_pages["C"] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_of_odd_shapes_are_exact(dtype):
+    program = tt.compile(kernels.copy.get_tir(77, 130, 64, 96, dtype))
+    a, b = random((77, 130), dtype), empty((77, 130), dtype)
+    program(a, b)
+    np.testing.assert_array_equal(a, b)
+
+
 # ---- where tensors live --------------------------------------------------------------------------------------------
 
 SHAPE = (256, 256)

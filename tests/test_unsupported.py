@@ -7,6 +7,7 @@ import tilelang.language as T
 
 import tilelang_tt as tt
 from tilelang_tt.errors import CapacityError, Code, UnsupportedError
+from tilelang_tt.layout import height_sharded
 
 DTYPE = "bfloat16"
 
@@ -81,26 +82,26 @@ def test_a_transposed_element_access():
     refuse(kernel, "A_shared is indexed in another order than the loop", "transposed access")
 
 
-def test_a_shape_that_is_no_multiple_of_the_block():
+def test_a_block_that_reaches_past_a_tensor_used_in_place():
     @T.prim_func
     def kernel(A: T.Tensor((96, 64), DTYPE), B: T.Tensor((96, 64), DTYPE)):
-        with T.Kernel(2, threads=128) as bx:
+        with T.Kernel(1, 2, threads=128) as (bx, by):
             A_shared = T.alloc_shared((64, 64), DTYPE)
-            T.copy(A[bx * 64, 0], A_shared)  # past the end
-            T.copy(A_shared, B[bx * 64, 0])
+            T.copy(A[by * 64, bx * 64], A_shared)  # past the end
+            T.copy(A_shared, B[by * 64, bx * 64])
 
-    refuse(kernel, "may reach past the end of dimension 0", "past the end")
+    refuse(kernel, "may reach past its end", "past the end", layout={"A": height_sharded((96, 64), 2, align=(64, 64))})
 
 
-def test_a_shape_that_is_no_multiple_of_a_hardware_tile():
+def test_a_batch_index_past_the_end():
     @T.prim_func
-    def kernel(A: T.Tensor((48, 64), DTYPE), B: T.Tensor((48, 64), DTYPE)):  # signature
-        with T.Kernel(1, threads=128) as bx:
+    def kernel(A: T.Tensor((2, 32, 64), DTYPE), B: T.Tensor((3, 32, 64), DTYPE)):
+        with T.Kernel(1, 1, 3, threads=128) as (bx, by, bz):
             A_shared = T.alloc_shared((32, 64), DTYPE)
-            T.copy(A[0:32, 0:64], A_shared)
-            T.copy(A_shared, B[0:32, 0:64])
+            T.copy(A[bz, by * 32, bx * 64], A_shared)  # batch
+            T.copy(A_shared, B[bz, by * 32, bx * 64])
 
-    refuse(kernel, "tensor A is not made of whole hardware tiles", "signature")
+    refuse(kernel, "may lie past the end of dimension 0", "batch")
 
 
 def test_a_buffer_that_is_no_multiple_of_a_hardware_tile():

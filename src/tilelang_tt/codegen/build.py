@@ -113,8 +113,7 @@ def _source(ctx: Context, role: Role, partition: WorkPartition, program: TilePro
         nodes = [*_startup(ctx, stream.nodes), *nodes]
     nodes = without_unused([*_declarations(ctx, role, partition, program), *nodes])
     kernel = render_kernel(_headers(ctx, role), _comment(role, program, partition), "", nodes)
-    uses_float_bits = f"{metalium.FLOAT_BITS_NAME}(" in kernel
-    helpers = metalium.FLOAT_BITS if uses_float_bits else ""
+    helpers = "\n".join(text for name, text in metalium.HELPERS.items() if f"{name}(" in kernel)
     return render_kernel(_headers(ctx, role), _comment(role, program, partition), helpers, nodes)
 
 

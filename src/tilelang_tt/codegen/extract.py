@@ -285,7 +285,7 @@ class _Extraction:
         """A region of a tensor in hardware tiles.
 
         Raises:
-            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix, surely inside the tensor.
+            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix.
         """
         shape = [int(dim) for dim in region.buffer.shape]
         mins, extents = list(region.mins), list(region.extents)
@@ -298,7 +298,9 @@ class _Extraction:
                 found=extents,
                 expected="the last two dimensions",
             )
-        self._check_inside(region)
+        tensor_tiles = [-(-size // TILE) for size in shape[-2:]]
+        rows, cols = (self._tiles(extent, region) for extent in extents[-2:])
+        self._check_leading(region, mins[:-2], shape[:-2])
         leading: Any = tirx.IntImm("int32", 0)
         for index, size in zip(mins[:-2], shape[:-2], strict=True):
             leading = leading * size + index
@@ -307,23 +309,23 @@ class _Extraction:
             leading=cexpr(self.analyzer.simplify(leading), self.names),
             row=self._tile_index(mins[-2], region),
             col=self._tile_index(mins[-1], region),
-            rows=self._tiles(extents[-2], region),
-            cols=self._tiles(extents[-1], region),
-            tensor_rows=shape[-2] // TILE,
-            tensor_cols=shape[-1] // TILE,
+            rows=rows,
+            cols=cols,
+            tensor_rows=tensor_tiles[0],
+            tensor_cols=tensor_tiles[1],
             is_vector=len(region.buffer.shape) == 1,
+            past_rows=not self.analyzer.can_prove(mins[-2] + rows * TILE <= tensor_tiles[0] * TILE),
+            past_cols=not self.analyzer.can_prove(mins[-1] + cols * TILE <= tensor_tiles[1] * TILE),
         )
 
-    def _check_inside(self, region: tile_ops.Region) -> None:
-        for axis, (first, extent) in enumerate(zip(region.mins, region.extents, strict=True)):
-            size = int(region.buffer.shape[axis])
-            if not self.analyzer.can_prove(first + extent <= size):
+    def _check_leading(self, region: tile_ops.Region, mins: Sequence[Any], shape: Sequence[int]) -> None:
+        for axis, (index, size) in enumerate(zip(mins, shape, strict=True)):
+            if not self.analyzer.can_prove(index < size):
                 raise _refused(
-                    f"a block of {region.name} may reach past the end of dimension {axis}",
+                    f"a block of {region.name} may lie past the end of dimension {axis}",
                     region.name,
-                    found=f"elements {first} to {self.analyzer.simplify(first + extent)} of {size}",
-                    expected="blocks that divide the tensor",
-                    hint=f"choose a block size that divides {size}",
+                    found=f"index {index} of {size}",
+                    expected="an index inside",
                 )
 
     def _tile_index(self, index: tirx.PrimExpr, region: tile_ops.Region) -> str:
@@ -400,24 +402,11 @@ class _Extraction:
             data_format(str(buffer.dtype))
         except UnsupportedError as error:
             raise error.at(location) from None
-        if attrs_pads(self.plain, name):
-            raise _refused(
-                f"tensor {name} is not made of whole hardware tiles",
-                name,
-                found=[int(dim) for dim in buffer.shape],
-                expected=f"last two dimensions that are multiples of {TILE}",
-                hint="pad the tensor",
-            ).at(location)
 
     def _unsupported(
         self, message: str, *, subject: str, found: object = None, hint: str | None = None
     ) -> UnsupportedError:
         return _refused(message, subject, found=found, hint=hint).at(location_of(self.func))  # type: ignore[return-value]
-
-
-def attrs_pads(plain: Mapping[str, Any], name: str) -> bool:
-    """Whether InferTTLayout marked tensor ``name`` as needing padding."""
-    return bool(plain.get(f"{attrs.BUFFER_PREFIX}{name}", {}).get("needs_padding", False))
 
 
 def _refused(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from . import metalium
 from .circular_buffers import CircularBuffer
 from .context import Access, Apply, Context, Indices, Operand, Orientation, Select, Shard, Staging, Tiles, Value, plus
 from .elementwise import evaluate, materialise
@@ -188,7 +189,7 @@ class _Lowering:
         ``started``."""
         ctx = self.ctx
         if source.tensor in ctx.shards:
-            shard = ctx.shards[source.tensor]
+            shard = self._whole_shard(source)
             return _part_of_shard(source, shard, self._input_shard(shard))
         staging = ctx.staging[source.tensor]
         pages = source.rows * source.cols
@@ -218,9 +219,26 @@ class _Lowering:
         reader.open_loop("r", source.rows)
         reader.open_loop("c", source.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
-        reader.line(f"noc_async_read_page({source.page('r', 'c')}, {accessor}, {address} + {offset});")
+        read = f"noc_async_read_page({source.page('r', 'c')}, {accessor}, {address} + {offset});"
+        inside = source.inside("r", "c")
+        if inside is None:
+            reader.line(read)
+        else:
+            # As TileLang has it: what lies past a tensor's end reads as zero.
+            zero = f"{metalium.ZERO_TILE_NAME}({address} + {offset}, {buffer.page_size});"
+            reader.lines(f"if ({inside}) {read}", f"else {zero}")
         reader.close_loop()
         reader.close_loop()
+
+    def _whole_shard(self, block: TensorBlock) -> Shard:
+        """The shard that ``block`` is part of, which must not reach past the tensor."""
+        if block.inside("r", "c") is not None:
+            raise self.ctx.unsupported(
+                f"a block of {block.tensor} may reach past its end, and the tensor is used where it lies in L1",
+                subject=block.tensor,
+                hint="choose blocks that divide the tensor, or keep it in DRAM",
+            )
+        return self.ctx.shards[block.tensor]
 
     def _input_shard(self, shard: Shard) -> CircularBuffer:
         """The circular buffer on the core's own shard of a tensor that it reads: full from the start."""
@@ -267,7 +285,7 @@ class _Lowering:
         if orientation == "col":
             value = Operand(as_row(ctx, target.tensor, value, target.cols, ctx.staging[target.tensor].data_format), "")
         if target.tensor in ctx.shards:
-            shard = ctx.shards[target.tensor]
+            shard = self._whole_shard(target)
             evaluate(ctx, value, _part_of_shard(target, shard, self._output_shard(shard)))
             return
         finished = self._finished_tiles(value, target)
@@ -325,7 +343,9 @@ class _Lowering:
         writer.open_loop("r", target.rows)
         writer.open_loop("c", target.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
-        writer.line(f"noc_async_write_page({target.page('r', 'c')}, {accessor}, {address} + {offset});")
+        inside = target.inside("r", "c")
+        write = f"noc_async_write_page({target.page('r', 'c')}, {accessor}, {address} + {offset});"
+        writer.line(write if inside is None else f"if ({inside}) {write}")
         writer.close_loop()
         writer.close_loop()
         writer.line("noc_async_write_barrier();")

@@ -132,5 +132,16 @@ inline uint32_t float_bits(int32_t value) {
 }
 """
 
+ZERO_TILE_NAME = "zero_tile"
+ZERO_TILE = """\
+inline void zero_tile(uint32_t address, uint32_t bytes) {
+    auto* const words = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+    for (uint32_t i = 0; i < bytes / 4; ++i) words[i] = 0;
+}
+"""
+
+HELPERS = MappingProxyType({FLOAT_BITS_NAME: FLOAT_BITS, ZERO_TILE_NAME: ZERO_TILE})
+"""Functions that a generated kernel may call, by name."""
+
 FPU_BINARY = frozenset({"add", "sub", "mul"})
 """Operations that the matrix engine does on two circular buffers (``add_init``, ``add_tiles``, ...)."""

@@ -20,7 +20,7 @@ class TensorBlock:
 
     ``leading`` is the index of the matrix among those that the leading dimensions count ("0" for a matrix);
     ``tensor_rows`` and ``tensor_cols`` are the size in tiles of each of these matrices. Of a vector, a row of tiles,
-    only the first row of elements counts.
+    only the first row of elements counts. ``past_rows`` and ``past_cols``: the block may reach past the tensor's end.
     """
 
     tensor: str
@@ -32,6 +32,17 @@ class TensorBlock:
     tensor_rows: int
     tensor_cols: int
     is_vector: bool = False
+    past_rows: bool = False
+    past_cols: bool = False
+
+    def inside(self, r: str, c: str) -> str | None:
+        """Whether tile (r, c) of the block is one of the tensor, as a C++ condition; None where all are."""
+        conditions = []
+        if self.past_rows:
+            conditions.append(f"{_sum(self.row, r)} < {self.tensor_rows}")
+        if self.past_cols:
+            conditions.append(f"{_sum(self.col, c)} < {self.tensor_cols}")
+        return " && ".join(conditions) or None
 
     def page(self, r: str, c: str) -> str:
         """The page (tile) number of tile (r, c) of the block, as a C++ expression."""
