@@ -82,6 +82,15 @@ def test_a_candidate_can_be_asked_for():
         break
 
 
+def test_a_plan_that_does_not_fit_l1_is_no_candidate():
+    """Shards of 1 MB: with C in place all fits, another block of C in a circular buffer does not."""
+    shards = {"C": block_sharded((4096, 8192), (8, 8))}
+    for candidate in plan(gemm_workload(4096, 8192, 64, 512, 1024, 32, shards), N150).candidates:
+        assert candidate.partition.resident_buffers == ("C",)
+    with refused(Code.L1_CAPACITY, "blocks of A", "blocks of C"):
+        plan(gemm_workload(4096, 4096, 64, 1024, 1024, 32), N150)
+
+
 def test_no_legal_plan_is_the_error_of_the_first():
     with refused(Code.TOO_MANY_CORES, subject="num_cores"):
         plan(gemm_workload(64, 64, 64, 32, 32, 32), N150, UserSchedule(num_cores=100))

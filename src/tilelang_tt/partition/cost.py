@@ -46,6 +46,7 @@ class Access:
         shard: rows and columns of a shard in hardware tiles; None where the tensor is interleaved.
         shard_cores: the core of every shard in L1, row by row over the matrix; DRAM shard i lies on bank i mod banks.
         steps: reduction steps that the block is moved in.
+        depth: blocks of one step that its circular buffer holds.
         k_axis: whether the reduction goes along its rows (0) or columns (1), None for neither.
     """
 
@@ -60,6 +61,7 @@ class Access:
     shard: tuple[int, int] | None = None
     shard_cores: tuple[Core, ...] = ()
     steps: int = 1
+    depth: int = 2
     k_axis: int | None = None
 
     @property

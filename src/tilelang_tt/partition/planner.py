@@ -15,7 +15,7 @@ import numpy as np
 from .._plain import ceil_div
 from ..attrs import GLOBAL, LOCAL_SHARD
 from ..devices import Device
-from ..errors import TTError
+from ..errors import CapacityError, Code, TTError
 from ..program.spec import WorkloadSpec
 from .cost import Access, Cost, Traffic, cost_of
 from .engine import PlacedBuffer, check_legacy_policy, partition
@@ -34,7 +34,7 @@ from .policies import (
 )
 from .schedule import UserSchedule, check_core_count, parse_user_schedule
 from .work_partition import WorkPartition
-from .workload import accesses, cycles_per_tile, placed_buffers, staging_bytes, work_grid
+from .workload import accesses, cycles_per_tile, l1_bytes, placed_buffers, work_grid
 
 RECTANGLES = 10
 """Cuts into rectangles that are costed, those with the least largest rectangle."""
@@ -108,6 +108,7 @@ def plan(
     for preference, driver, asked in _alternatives(grid, device, buffers, schedule):
         try:
             made = partition(grid, workload.kt, device, buffers, asked, driver=driver)
+            _check_l1(made, moved, device)
         except TTError as error:
             refused = refused or error
             continue
@@ -119,6 +120,19 @@ def plan(
         raise refused
     modelled = _modelled(workload, device, moved, cycles, schedule)
     return Plan(tuple(_ranked(list(found.values()))), tuple(sorted(modelled, key=lambda c: c.cost.cycles)))
+
+
+def _check_l1(made: WorkPartition, moved: Sequence[Access], device: Device) -> None:
+    needed = l1_bytes(moved, device, made.resident_buffers)
+    if sum(needed.values()) > device.usable_l1_bytes:
+        raise CapacityError(
+            Code.L1_CAPACITY,
+            "no plan fits the L1 of a core",
+            subject="L1",
+            found=", ".join(f"{what}: {size:,} bytes" for what, size in needed.items()),
+            expected=f"at most {device.usable_l1_bytes:,} bytes on {device.name}",
+            hint="smaller blocks, fewer num_stages, or smaller shards",
+        )
 
 
 def _within_legacy(schedule: UserSchedule, legacy: LegacySchedule) -> UserSchedule:
@@ -240,7 +254,7 @@ def _modelled(
     free = set(schedule.available_cores(device))
     if free >= {(x, y) for x in range(columns) for y in range(rows)}:
         cut = Rectangles.cut((grid.mt, grid.nt), (min(rows, grid.mt), min(columns, grid.nt)))
-        room = device.usable_l1_bytes - staging_bytes(list(moved))
+        room = device.usable_l1_bytes - sum(l1_bytes(moved, device).values())
         for keep in (False, True):
             if not keep or sum(access.bytes for access in by_rows) <= room:
                 found.append(_multicast(cut, device, moved, cycles, keep))

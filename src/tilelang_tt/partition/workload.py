@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from .._plain import ceil_div
@@ -16,8 +17,6 @@ from .grid import WorkGrid
 ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "int32": 4, "uint32": 4}
 PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi4": 64}
 """Clock cycles of a matrix product of 32 x 32 x 32 elements, by math fidelity."""
-STAGED_BLOCKS = 2
-"""Blocks of a tensor that lie in a circular buffer at a time where no pipeline says otherwise."""
 
 
 def work_grid(workload: WorkloadSpec) -> WorkGrid:
@@ -79,6 +78,7 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         shard=shard,
         shard_cores=shard_cores or (),
         steps=workload.kt if "K" in tensor.roles else 1,
+        depth=tensor.depth,
         k_axis=1 if tensor.roles[-1] == "K" else 0 if "K" in tensor.roles else None,
     )
 
@@ -97,6 +97,18 @@ def cycles_per_tile(workload: WorkloadSpec, fidelity: str = "HiFi4") -> float:
     return float(workload.products * PRODUCT_CYCLES[fidelity])
 
 
-def staging_bytes(accesses: list[Access]) -> int:
-    """L1 that circular buffers of two blocks per tensor and reduction step take."""
-    return sum(STAGED_BLOCKS * access.bytes // access.steps for access in accesses)
+def l1_bytes(accesses: Sequence[Access], device: Device, resident: Sequence[str] = ()) -> dict[str, int]:
+    """L1 of a core that tensors take, by purpose: what lies there, and blocks of the others in circular buffers.
+
+    A lower bound: of a tensor that no reduction goes through one block is counted, as code generation may stage it by
+    way of an accumulator; other accumulators and intermediate results come on top.
+    """
+    needed = {}
+    for access in accesses:
+        if access.memory == "L1":
+            pages = ceil_div(prod(access.matrix), len(device.cores)) if access.shard is None else prod(access.shard)
+            needed[f"shard of {access.name}"] = pages * access.page_bytes
+        if access.name not in resident:
+            depth = 1 if access.k_axis is None else access.depth
+            needed[f"blocks of {access.name}"] = depth * access.bytes // access.steps
+    return needed

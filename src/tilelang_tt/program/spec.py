@@ -135,6 +135,8 @@ class TensorUseSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     written: bool
     layout: dict[str, Any]
     """Where it lives, as ``annotate_tt_layout`` takes it."""
+    depth: int = 2
+    """Blocks of it that its circular buffer holds."""
 
 
 class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):

@@ -38,11 +38,17 @@ def workload_of(func: tirx.PrimFunc, kernel: KernelInfo, plain: Mapping[str, Any
                 read=tensor.read,
                 written=tensor.written,
                 layout=layout_of(plain, tensor).to_dict(),
+                **_depth(plain, tensor.name),
             )
             for tensor in kernel.tensors
         ),
         schedule=dict(plain.get(attrs.USER_SCHEDULE, {})),
     )
+
+
+def _depth(plain: Mapping[str, Any], name: str) -> dict[str, int]:
+    staged = plain.get(f"{attrs.CB_PREFIX}{name}")
+    return {} if staged is None else {"depth": staged["depth"]}
 
 
 def _products(node: Any, times: int) -> int:
