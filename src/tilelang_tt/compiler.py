@@ -29,7 +29,7 @@ OUT_IDX_ATTR = "tilelang_out_idx"
 def compile(
     func: tirx.PrimFunc,
     device: str | Device | None = None,
-    layout: Mapping[str, Mapping[str, Any]] | None = None,
+    layout: Mapping[str, Any] | None = None,
     schedule: Mapping[str, Any] | None = None,
     *,
     out_idx: int | Sequence[int] | None = None,
@@ -40,7 +40,8 @@ def compile(
         func: a PrimFunc, or what ``@tilelang.jit(...).get_tir(...)`` returns.
         device: a product's name (``devices.device_names()``), the path of a device file, or a Device; default what the
             function's ``tt.device`` says, else a Wormhole n150.
-        layout: where tensors live, as :func:`annotate_tt_layout` takes it.
+        layout: where tensors live, as :func:`annotate_tt_layout` takes it; for a tensor's layout, a ttnn tensor that
+            lives where the kernel's will.
         schedule: how to schedule, as :func:`annotate_tt_schedule` takes it.
         out_idx: the parameters that a call returns instead of taking, as TileLang's jit has it; default what ``func``
             declares.
@@ -63,13 +64,33 @@ def compile(
     chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:
-        func = annotate_tt_layout(func, layout)
+        func = annotate_tt_layout(func, _dictionaries(func, layout))
     if schedule:
         func = annotate_tt_schedule(func, schedule)
     func = func.with_attr(attrs.DEVICE, chip.to_dict())
     lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
     spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
     return Program(msgspec.structs.replace(spec, workload=_workload(func, lowered)), sources)
+
+
+def _dictionaries(func: tirx.PrimFunc, layout: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """``layout`` with ttnn tensors replaced by where they live."""
+    raw = dict(layout)
+    tensors = {name: value for name, value in raw.items() if hasattr(value, "memory_config")}
+    if tensors:
+        from .runtime.ttnn_executor import layout_of as layout_of_ttnn
+
+        roles = {tensor.name: tensor.roles for tensor in read_kernel(func).tensors}
+        raw |= {name: layout_of_ttnn(value, axes=_axes(roles.get(name))) for name, value in tensors.items()}
+    return raw
+
+
+def _axes(roles: Sequence[str] | None) -> list[str] | None:
+    """A letter for every dimension: its role, or one that no other has where the kernel takes it whole."""
+    if roles is None:
+        return None
+    spare = [letter for letter in "KBNM" if letter not in roles]
+    return [role or spare.pop(0) for role in roles]
 
 
 def _workload(func: tirx.PrimFunc, lowered: tirx.PrimFunc) -> WorkloadSpec:

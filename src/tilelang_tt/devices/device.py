@@ -103,6 +103,17 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             expected=expected,
         )
 
+    @classmethod
+    def from_ttnn(cls, device: Any) -> Device:
+        """What an open ttnn device is: its product, with the worker cores that it really has (harvested ones are not).
+
+        Raises as :func:`tilelang_tt.runtime.ttnn_executor.device_of`.
+        """
+        # Imported here: only this asks ttnn.
+        from ..runtime.ttnn_executor import device_of
+
+        return device_of(device)
+
     @property
     def usable_l1_bytes(self) -> int:
         """L1 of a core behind what firmware and kernel code take: for circular buffers and tensors."""
