@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from tilelang_tt.devices import Device, load_device
-from tilelang_tt.partition import UserSchedule, WorkGrid, partition
+from tilelang_tt.partition import UserSchedule, WorkGrid, partition, repartition
 
 CORE_GRIDS = ((4, 2), (8, 8), (14, 10), (32, 35), (64, 70))
 """Columns and rows: 8 to 4480 cores."""
@@ -46,6 +46,12 @@ def engine(tiles: int, device: Device, policy: str) -> float:
     return milliseconds(lambda: partition(plane(tiles), 8, device, schedule=schedule).verify(device))
 
 
+def at_launch(columns: int, rows: int, policy: str) -> float:
+    device = device_of(columns, rows)
+    made = partition(plane(100), 8, device, schedule=UserSchedule(policy=policy))
+    return milliseconds(lambda: repartition(made, plane(10**8), device))
+
+
 def passes(tiles: int) -> float:
     import tilelang
     import tilelang.language as T
@@ -79,6 +85,10 @@ def main() -> None:
     print("engine, 10^8 tiles:   " + "".join(f"{columns * rows:>9}" for columns, rows in CORE_GRIDS) + "  cores")
     for policy in POLICIES:
         cells = (engine(10**8, device_of(columns, rows), policy) for columns, rows in CORE_GRIDS)
+        print(f"  {policy:<20}" + "".join(f"{cell:>9.3f}" for cell in cells))
+    print("repartition at launch")
+    for policy in POLICIES:
+        cells = (at_launch(columns, rows, policy) for columns, rows in CORE_GRIDS)
         print(f"  {policy:<20}" + "".join(f"{cell:>9.3f}" for cell in cells))
     print(f"  {'all passes, 64 cores':<20}" + "".join(f"{passes(tiles):>9.1f}" for tiles in TILES) + "  by work tiles")
 
