@@ -194,7 +194,54 @@ def policy_cases() -> Iterator[Case]:
     yield binary("policy_cyclic_add", (288, 352), (32, 32), schedule={"policy": "block_cyclic(2)", "num_cores": 7})
 
 
-FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (gemm_cases, elementwise_cases, sharded_cases, policy_cases)
+def odd_cases() -> Iterator[Case]:
+    for shape, block in [((100, 70, 50), (64, 64, 32)), ((200, 200, 200), (128, 64, 64))]:
+        name = f"bias_odd_{shape[0]}x{shape[1]}x{shape[2]}"
+        yield bias(name, shape, block, residual=True)
+    yield copy("copy_odd", (77, 130), (64, 96), "bfloat16", None, EXACT)
+
+
+def gallery_cases() -> Iterator[Case]:
+    """The gallery's kernels of one step, at their first shape, in both modes."""
+    import importlib
+
+    import torch
+
+    gallery = Path(__file__).parents[2] / "examples" / "gallery"
+    sys.path.append(str(gallery))
+    themes = sorted(path.stem for path in gallery.glob("*.py") if path.stem != "example")
+    for theme in themes:
+        for example in importlib.import_module(theme).EXAMPLES:
+            if len(example.kernels) > 1:
+                continue
+            shape = example.shapes[0]
+            func = example.kernels[0].get_tir(*shape)
+            buffers = [func.buffer_map[param] for param in func.params]
+            outputs = [index % len(buffers) for index in example.outputs]
+            torch.manual_seed(0)
+            given = {
+                str(b.name): torch.randn(*(int(dim) for dim in b.shape)).to(getattr(torch, str(b.dtype)))
+                for index, b in enumerate(buffers)
+                if index not in outputs
+            }
+            found = example.reference(*(tensor.double() for tensor in given.values()))
+            results = list(found) if isinstance(found, (tuple, list)) else [found]
+            inputs = {name: x.float().numpy().astype(DTYPES[str(x.dtype)[6:]]) for name, x in given.items()}
+            expected = {str(buffers[index].name): x.float().numpy() for index, x in zip(outputs, results, strict=True)}
+            layouts = {"": {}} | ({"_sharded": example.sharded(*shape)} if example.sharded else {})
+            for suffix, layout in layouts.items():
+                name = f"gallery_{theme}_{example.name}{suffix}"
+                yield Case(name, func, inputs, expected, example.tolerance, layout)
+
+
+FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
+    gemm_cases,
+    elementwise_cases,
+    sharded_cases,
+    policy_cases,
+    odd_cases,
+    gallery_cases,
+)
 
 
 def write(case: Case, device: str, directory: Path) -> None:
