@@ -247,3 +247,29 @@ def test_the_model_counts_what_the_kernels_move(case):
         assert hops == pytest.approx(report.noc_byte_hops[noc])
     tiles = sum(row[5] for row in program.partition.core_ranges)
     assert workload.products * tiles == report.tiles.products
+
+
+OTHER_KERNELS = {
+    "transposed": (kernels.gemm_transposed.get_tir(128, 192, 128, 64, 64, 64, True, True), True),
+    "bias and residual": (kernels.gemm_bias.get_tir(128, 128, 96, 32, 64, 32, residual=True), True),
+    "batches": (kernels.batched_gemm.get_tir(3, 64, 96, 64, 32, 32, 32), True),
+    "element-wise": (kernels.binary.get_tir(128, 192, 64, 96), True),
+    "blocks past the end": (kernels.gemm.get_tir(160, 224, 64, 64, 64, 32), False),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_KERNELS)
+def test_the_model_counts_what_other_kernels_move(case):
+    """In all, and where no block is cut off bank by bank."""
+    func, exact = OTHER_KERNELS[case]
+    program = tt.compile(func)
+    tensors = [np.ones(tensor.shape, ml_dtypes.bfloat16) for tensor in program.spec.tensors]
+    _, report = program.run(*tensors, report=True)
+    device, workload = program.spec.device, program.spec.workload
+    traffic = traffic_of(program.partition, device, accesses(workload, device))
+    assert traffic.dram_bytes[0].sum() == pytest.approx(report.noc.dram_read)
+    assert traffic.dram_bytes[1].sum() == pytest.approx(report.noc.dram_written)
+    assert sum(program.explain().chosen.cost.bytes_read.values()) == pytest.approx(report.noc.dram_read)
+    if exact:
+        assert traffic.dram_bytes[0].sum(axis=0) == pytest.approx(report.dram_bank_read)
+        assert traffic.dram_bytes[1].sum(axis=0) == pytest.approx(report.dram_bank_written)

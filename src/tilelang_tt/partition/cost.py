@@ -40,7 +40,8 @@ class Access:
         reads, writes: how often the block is read and written.
         matrix: rows and columns of the tensor in hardware tiles.
         block: rows and columns that a work tile moves in all its reduction steps, in hardware tiles.
-        axes: along which axis of the work plane ("M", "N", or None) the block moves by rows and by columns.
+        axes: along which axis the block moves by rows and by columns: "M" or "N" of the work plane, "B" for batches, or
+            None.
         page_bytes: bytes of a hardware tile.
         memory: "DRAM" or "L1".
         shard: rows and columns of a shard in hardware tiles; None where the tensor is interleaved.
@@ -48,6 +49,7 @@ class Access:
         steps: reduction steps that the block is moved in.
         depth: blocks of one step that its circular buffer holds.
         k_axis: whether the reduction goes along its rows (0) or columns (1), None for neither.
+        batch_tiles: work tiles along M of one batch.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Access:
     steps: int = 1
     depth: int = 2
     k_axis: int | None = None
+    batch_tiles: int = 1
 
     @property
     def bytes(self) -> int:
@@ -156,6 +159,8 @@ class Traffic:
         # Read from DRAM and written to it, by core and bank.
         self.dram_bytes = np.zeros((2, cores, device.dram_banks))
         self.core_in, self.core_out = np.zeros(cores), np.zeros(cores)
+        # Of buffers that are not in place, wherever they lie.
+        self.read = np.zeros(cores)
         self._links: list[LinkLoads | None] = [None, None]
 
     def dram(self, cores: Ints, amounts: Amounts, *, write: bool) -> None:
@@ -220,12 +225,10 @@ def cost_of(partition: WorkPartition, device: Device, accesses: Sequence[Access]
     """
     traffic = traffic_of(partition, device, accesses)
     counts = np.array([row[5] for row in partition.core_ranges], np.int64)
-    moved = [access for access in accesses if access.name not in partition.resident_buffers]
-    read = counts * sum(access.bytes * access.reads for access in moved)
     return Cost(
         compute=float(counts.max()) * cycles_per_tile,
         terms=traffic.terms(),
-        bytes_read=dict(zip(partition.cores, read.astype(float).tolist(), strict=True)),
+        bytes_read={core: float(traffic.read[traffic.wiring.number[core]]) for core in partition.cores},
         most_tiles=int(counts.max()),
         mean_tiles=float(counts.mean()),
         cores=len(counts),
@@ -239,8 +242,10 @@ def traffic_of(partition: WorkPartition, device: Device, accesses: Sequence[Acce
     m, n, weights = sampled_tiles(partition)
     for access in accesses:
         if access.name not in partition.resident_buffers:
-            rows, columns = (_first(axis, size, m, n) for axis, size in zip(access.axes, access.block, strict=True))
-            _add(traffic, access, cores, rows, columns, weights)
+            rows, columns = (_first(access, dim, m, n) for dim in (0, 1))
+            inside = weights * _share_inside(access, 0, rows) * _share_inside(access, 1, columns)
+            traffic.read[cores] += inside.sum(axis=1) * (access.bytes * access.reads)
+            _add(traffic, access, cores, rows, columns, inside)
     return traffic
 
 
@@ -277,9 +282,17 @@ def sampled_tiles(partition: WorkPartition) -> tuple[Ints, Ints, Amounts]:
     return m0 + m, n0 + n, weights
 
 
-def _first(axis: str | None, size: int, m: Ints, n: Ints) -> Ints:
-    """The first row or column of hardware tiles of a block that moves along ``axis``."""
-    return m * size if axis == "M" else n * size if axis == "N" else np.zeros_like(m)
+def _first(access: Access, dim: int, m: Ints, n: Ints) -> Ints:
+    """The first row (``dim`` 0) or column (1) of hardware tiles of the block of work tile (m, n)."""
+    axis, size = access.axes[dim], access.block[dim]
+    index = {"M": m, "N": n, "B": m // access.batch_tiles}
+    return index[axis] * size if axis is not None else np.zeros_like(m)
+
+
+def _share_inside(access: Access, dim: int, first: Ints) -> Amounts:
+    """How much of a block lies within the tensor: the last ones may reach past its end, where nothing is moved."""
+    size = access.block[dim]
+    return np.clip(access.matrix[dim] - first, 0, size) / size
 
 
 def _add(traffic: Traffic, access: Access, cores: Ints, rows: Ints, columns: Ints, weights: Amounts) -> None:

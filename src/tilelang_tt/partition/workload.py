@@ -60,7 +60,8 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         whole if role == "K" else min(whole, ceil_div(elems, step))
         for whole, role, elems, step in zip(matrix, tensor.roles, tensor.block_elems, sizes, strict=True)
     ]
-    row_roles = [role for role in tensor.roles[:-1] if role in ("M", "K")]
+    # Leading dimensions are folded into the rows: batches of whole rows, unless rows move along the plane themselves.
+    row_axis = next((role for role in ("M", "N", "B") if role in tensor.roles[:-1]), None)
     shard = shard_cores = None
     projection = projection_of(workload, tensor)
     if projection is not None and layout.nd_shard is not None:
@@ -72,19 +73,16 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         writes=int(tensor.written),
         matrix=(prod(matrix[:-1]), matrix[-1]),
         block=(prod(block[:-1]), block[-1]),
-        axes=(_plane_axis(row_roles[-1] if row_roles else ""), _plane_axis(tensor.roles[-1])),
+        axes=(row_axis, tensor.roles[-1] if tensor.roles[-1] in ("M", "N") else None),
         page_bytes=tile_bytes(tensor.dtype),
         memory=layout.memory,
         shard=shard,
         shard_cores=shard_cores or (),
         steps=workload.kt if "K" in tensor.roles else 1,
         depth=tensor.depth,
+        batch_tiles=workload.grid[1],
         k_axis=1 if tensor.roles[-1] == "K" else 0 if "K" in tensor.roles else None,
     )
-
-
-def _plane_axis(role: str) -> str | None:
-    return role if role in ("M", "N") else None
 
 
 def tile_bytes(dtype: str) -> int:
