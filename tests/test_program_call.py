@@ -46,7 +46,7 @@ def refused(code, call, *fragments):
         assert fragment in str(caught.value)
 
 
-# ---- outputs in place, or returned -----------------------------------------------------------------------------------
+# ---- outputs in place, or returned ---------------------------------------------------------------------------------
 
 
 def test_outputs_are_written_in_place(operands):
@@ -100,7 +100,7 @@ def test_read_only_inputs_are_fine_and_stay_as_they_are(operands):
     np.testing.assert_array_equal(c, a - b[:1])
 
 
-# ---- torch -----------------------------------------------------------------------------------------------------------
+# ---- torch ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -134,7 +134,7 @@ def test_torch_tensors_that_cannot_be_used_are_refused():
     refused(Code.ARGUMENT_DTYPE, lambda: program(a, a, a.float()), "found: float32", "expected: bfloat16")
 
 
-# ---- refused arguments -----------------------------------------------------------------------------------------------
+# ---- refused arguments ---------------------------------------------------------------------------------------------
 
 
 def test_wrong_counts_are_refused(operands):
@@ -185,7 +185,7 @@ def test_a_failed_run_writes_nothing(operands):
     assert (c == 5).all()
 
 
-# ---- the executor ----------------------------------------------------------------------------------------------------
+# ---- the executor --------------------------------------------------------------------------------------------------
 
 
 def test_unknown_executors_are_refused(operands, monkeypatch):
@@ -206,7 +206,7 @@ def test_versions_of_ttnn_that_are_not_supported_are_refused():
     assert (caught.value.found, caught.value.expected) == ("0.62.0rc1", "ttnn 0.81.*")
 
 
-# ---- saved programs --------------------------------------------------------------------------------------------------
+# ---- saved programs ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -285,10 +285,41 @@ def test_a_source_outside_of_the_program_is_refused(saved, name):
     (saved / "secret.cpp").write_text("int secret;")
     kernels = json.loads((saved / "program.json").read_text())["kernels"]
     change(saved, kernels=[{**kernels[0], "source": name}, *kernels[1:]])
-    refused(Code.PROGRAM_MALFORMED, lambda: load(saved), "not a plain file name")
+    refused(Code.PROGRAM_MALFORMED, lambda: load(saved), "a kernel's source called")
 
 
-# ---- the command line ------------------------------------------------------------------------------------------------
+def edit(values, *path, to):
+    """``values`` (a list or dictionary) with the value at ``path`` replaced."""
+    key, *rest = path
+    changed = list(values) if isinstance(values, list) else dict(values)
+    changed[key] = edit(values[key], *rest, to=to) if rest else to
+    return changed
+
+
+INCONSISTENT = {
+    "an output that is no parameter": (("out_idx",), [9], "out_idx [9] of 3 parameters"),
+    "an accessor of no tensor": (("kernels", 0, "accessors"), ["Z"], "'Z', which is no tensor"),
+    "two tensors of one name": (("tensors", 1, "name"), "A", "tensor 'A' twice"),
+    "a name that is none": (("tensors", 1, "name"), "A B", "a tensor called 'A B'"),
+    "a shape of nothing": (("tensors", 0, "shape"), [0, 64], "shape [0, 64]"),
+    "two kernels of one role": (("kernels", 0, "role"), "writer", "kernels of roles writer, compute, writer"),
+    "a page that is no tile": (("circular_buffers", 0, "page_size"), 100, "pages of 100 bytes"),
+    "a buffer on no shard": (("circular_buffers", 0, "tensor"), "A", "on the shards of 'A'"),
+    "no cores": (("partition", "core_ranges"), [], "tt.core_ranges"),
+    "a row of arguments too short": (("partition", "core_runtime_args", 0), [0], "tt_core_runtime_args"),
+    "settings of the matrix engine for the reader": (("kernels", 0, "compute"), {}, "compute settings of the reader"),
+}
+
+
+@pytest.mark.parametrize("case", INCONSISTENT)
+def test_data_that_does_not_agree_with_itself_is_refused(saved, case):
+    path, value, text = INCONSISTENT[case]
+    values = json.loads((saved / "program.json").read_text())
+    change(saved, **{path[0]: edit(values, *path, to=value)[path[0]]})
+    refused(Code.PROGRAM_MALFORMED, lambda: load(saved), "does not agree with itself", text)
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
 
 
 def test_running_from_the_command_line(saved, operands, tmp_path, capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,11 +11,11 @@ from pathlib import Path
 import msgspec
 
 from ..errors import Code, ProgramError
+from .consistency import check
 from .spec import SCHEMA_VERSION, ProgramSpec
 
 SPEC_FILE = "program.json"
 KERNEL_DIR = "kernels"
-_SOURCE_NAME = re.compile(r"[A-Za-z0-9_]+\.cpp")
 
 
 def save(spec: ProgramSpec, sources: Mapping[str, str], directory: str | os.PathLike[str]) -> Path:
@@ -96,10 +95,12 @@ class _Version(msgspec.Struct):
 def _decode_spec(encoded: bytes | msgspec.Raw, origin: str) -> ProgramSpec:
     try:
         version = msgspec.json.decode(encoded, type=_Version).schema_version
-        if version == SCHEMA_VERSION:
-            return msgspec.json.decode(encoded, type=ProgramSpec)
+        spec = msgspec.json.decode(encoded, type=ProgramSpec) if version == SCHEMA_VERSION else None
     except (msgspec.MsgspecError, ValueError) as error:
         raise _malformed("the program's data is not of its schema", origin, error) from None
+    if spec is not None:
+        check(spec, origin)
+        return spec
     raise ProgramError(
         Code.PROGRAM_MALFORMED,
         "the program was saved by another version of the package",
@@ -111,8 +112,6 @@ def _decode_spec(encoded: bytes | msgspec.Raw, origin: str) -> ProgramSpec:
 
 
 def _read_source(directory: Path, name: str) -> str:
-    if not _SOURCE_NAME.fullmatch(name):
-        raise _malformed("a kernel's source is not a plain file name", directory / SPEC_FILE, name)
     try:
         return (directory / KERNEL_DIR / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ DOUBLE_BUFFER = 2
 
 
 def PropagateTTLayout() -> tvm.transform.Pass:
-    """The pass. Writes ``tt.cb.<name>``: ``page_size`` (bytes of one hardware tile), ``depth`` (blocks), ``data_format``.
+    """The pass. Writes ``tt.cb.<name>``: ``page_size`` (bytes of a hardware tile), ``depth`` (blocks), ``data_format``.
 
     A tensor that a ``T.Pipelined`` loop loads is staged ``num_stages`` deep, any other one double-buffered.
 

@@ -1,0 +1,103 @@
+"""Whether a program's data agrees with itself. Its schema says what each value may be; this, what they may be together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from math import prod
+
+from ..errors import Code, ProgramError, TTError
+from .spec import CircularBufferSpec, DataFormat, KernelSpec, ProgramSpec, TensorSpec
+
+TILE_BYTES: dict[DataFormat, int] = {"Float16_b": 2048, "Float16": 2048, "Float32": 4096, "Int32": 4096, "UInt32": 4096}
+MAX_CIRCULAR_BUFFERS = 32
+SOURCE_NAME = re.compile(r"[A-Za-z0-9_]+\.cpp")
+_NAME = re.compile(r"\S+")
+
+
+def check(spec: ProgramSpec, origin: str) -> None:
+    """Refuse data that no compiler of this package wrote.
+
+    Args:
+        spec: the program's data, of its schema.
+        origin: where it came from, for errors.
+
+    Raises:
+        ProgramError: ``program-malformed``, with the part that does not fit the others.
+    """
+    for problem in _problems(spec):
+        raise ProgramError(
+            Code.PROGRAM_MALFORMED,
+            "the program's data does not agree with itself",
+            subject=origin,
+            found=problem,
+            expected="a program as tilelang_tt.compile makes it",
+        )
+
+
+def _problems(spec: ProgramSpec) -> Iterable[str]:
+    names = [tensor.name for tensor in spec.tensors]
+    yield from _repeated("tensor", names)
+    for tensor in spec.tensors:
+        yield from _tensor_problems(tensor, spec)
+    yield from _repeated("circular buffer index", [buffer.index for buffer in spec.circular_buffers])
+    for buffer in spec.circular_buffers:
+        yield from _buffer_problems(buffer, {tensor.name: tensor for tensor in spec.tensors})
+    if sorted(kernel.role for kernel in spec.kernels) != ["compute", "reader", "writer"]:
+        yield f"kernels of roles {', '.join(kernel.role for kernel in spec.kernels)}"
+    for kernel in spec.kernels:
+        yield from _kernel_problems(kernel, names)
+    if sorted(set(spec.out_idx)) != list(spec.out_idx) or any(not 0 <= index < len(names) for index in spec.out_idx):
+        yield f"out_idx {list(spec.out_idx)} of {len(names)} parameters"
+    yield from _partition_problems(spec)
+
+
+def _repeated(what: str, values: list[str] | list[int]) -> Iterable[str]:
+    for value in values:
+        if values.count(value) > 1:  # type: ignore[arg-type]
+            yield f"{what} {value!r} twice"
+
+
+def _tensor_problems(tensor: TensorSpec, spec: ProgramSpec) -> Iterable[str]:
+    if not _NAME.fullmatch(tensor.name):
+        yield f"a tensor called {tensor.name!r}"
+    if not tensor.shape or min(tensor.shape) < 1:
+        yield f"tensor {tensor.name!r} of shape {list(tensor.shape)}"
+    shard = tensor.shard
+    if shard is None:
+        return
+    if tensor.memory != "L1" or min(*shard.grid, *shard.shard_tiles) < 1:
+        yield f"tensor {tensor.name!r} with shards {shard}"
+    if prod(shard.grid) != len(shard.cores) or len(set(shard.cores)) != len(shard.cores):
+        yield f"tensor {tensor.name!r} with {prod(shard.grid)} shards on {len(set(shard.cores))} cores"
+    if any(core not in spec.device for core in shard.cores):
+        yield f"tensor {tensor.name!r} with a shard off device {spec.device.name!r}"
+
+
+def _buffer_problems(buffer: CircularBufferSpec, tensors: dict[str, TensorSpec]) -> Iterable[str]:
+    if not _NAME.fullmatch(buffer.name) or not 0 <= buffer.index < MAX_CIRCULAR_BUFFERS:
+        yield f"circular buffer {buffer.index} called {buffer.name!r}"
+    if buffer.page_size != TILE_BYTES[buffer.data_format] or buffer.num_pages < 1:
+        yield f"circular buffer {buffer.name!r} of {buffer.num_pages} pages of {buffer.page_size} bytes"
+    if buffer.tensor is not None and (buffer.tensor not in tensors or tensors[buffer.tensor].shard is None):
+        yield f"circular buffer {buffer.name!r} on the shards of {buffer.tensor!r}"
+
+
+def _kernel_problems(kernel: KernelSpec, tensors: list[str]) -> Iterable[str]:
+    if not SOURCE_NAME.fullmatch(kernel.source):
+        yield f"a kernel's source called {kernel.source!r}"
+    for name in kernel.accessors:
+        if name not in tensors:
+            yield f"an accessor for {name!r}, which is no tensor"
+    if (kernel.compute is not None) != (kernel.role == "compute"):
+        yield f"compute settings of the {kernel.role} kernel: {kernel.compute}"
+
+
+def _partition_problems(spec: ProgramSpec) -> Iterable[str]:
+    # Imported here: the partition is plain data to whoever only saves a program.
+    from ..partition import WorkPartition
+
+    try:
+        WorkPartition.from_spec(spec.partition).verify(spec.device)
+    except TTError as error:
+        yield str(error)
