@@ -115,6 +115,47 @@ def linear_attention(heads, seq_len, dim, block, dtype="bfloat16"):
     return kernel
 
 
+@tilelang.jit
+def chunked_linear_attention(heads, seq_len, dim, block, dtype="bfloat16"):
+    """Causal: a chunk reads the state of the chunks before it, attends to itself, then joins the state."""
+    shape = (heads, seq_len, dim)
+
+    @T.prim_func
+    def kernel(
+        Q: T.Tensor(shape, dtype), K: T.Tensor(shape, dtype), V: T.Tensor(shape, dtype), Output: T.Tensor(shape, dtype)
+    ):
+        with T.Kernel(heads, threads=128) as bx:
+            Q_shared = T.alloc_shared((block, dim), dtype)
+            K_shared = T.alloc_shared((block, dim), dtype)
+            V_shared = T.alloc_shared((block, dim), dtype)
+            state = T.alloc_fragment((dim, dim), "float32")
+            state_shared = T.alloc_shared((dim, dim), dtype)
+            scores = T.alloc_fragment((block, block), "float32")
+            scores_shared = T.alloc_shared((block, block), dtype)
+            out = T.alloc_fragment((block, dim), "float32")
+            T.clear(state)
+            for k in T.Pipelined(T.ceildiv(seq_len, block), num_stages=2):
+                T.copy(Q[bx, k * block, 0], Q_shared)
+                T.copy(K[bx, k * block, 0], K_shared)
+                T.copy(V[bx, k * block, 0], V_shared)
+                T.clear(scores)
+                T.gemm(Q_shared, K_shared, scores, transpose_B=True)
+                for i, j in T.Parallel(block, block):
+                    scores_shared[i, j] = T.if_then_else(i >= j, scores[i, j], 0)
+                T.copy(state, state_shared)
+                T.clear(out)
+                T.gemm(scores_shared, V_shared, out)
+                T.gemm(Q_shared, state_shared, out)
+                T.gemm(K_shared, V_shared, state, transpose_A=True)
+                T.copy(out, Output[bx, k * block, 0])
+
+    return kernel
+
+
+def causal_linear_reference(q, k, v):
+    return torch.tril(q @ k.transpose(1, 2)) @ v
+
+
 TWICE_ROUNDED = 2**-7
 
 EXAMPLES = [
@@ -134,6 +175,12 @@ EXAMPLES = [
         [linear_attention],
         [(2, 128, 64, 64), (3, 128, 32, 32)],
         lambda q, k, v: q @ (k.transpose(1, 2) @ v),
+        tolerance=TWICE_ROUNDED,
+    ),
+    Example(
+        [chunked_linear_attention],
+        [(2, 128, 64, 64), (3, 96, 32, 32)],
+        causal_linear_reference,
         tolerance=TWICE_ROUNDED,
     ),
 ]

@@ -1,9 +1,48 @@
-"""Layers of a transformer: the SwiGLU MLP and matrix-vector products."""
+"""Layers of a transformer: rotary positions, the SwiGLU MLP, and matrix-vector products."""
 
 import tilelang
 import tilelang.language as T
 import torch
 from example import Example, main
+
+from tilelang_tt.layout import height_sharded
+
+
+@tilelang.jit
+def rope(M, N, block_M, dtype="bfloat16"):
+    """Rotate half: the two halves of a row are the parts of N / 2 planes, turned by each row's own angles."""
+    half = N // 2
+
+    @T.prim_func
+    def kernel(
+        X: T.Tensor((M, N), dtype),
+        cos: T.Tensor((M, half), dtype),
+        sin: T.Tensor((M, half), dtype),
+        Y: T.Tensor((M, N), dtype),
+    ):
+        with T.Kernel(T.ceildiv(M, block_M), threads=128) as bx:
+            first = T.alloc_shared((block_M, half), dtype)
+            second = T.alloc_shared((block_M, half), dtype)
+            cos_shared = T.alloc_shared((block_M, half), dtype)
+            sin_shared = T.alloc_shared((block_M, half), dtype)
+            out = T.alloc_fragment((block_M, half), "float32")
+            T.copy(X[bx * block_M, 0], first)
+            T.copy(X[bx * block_M, half], second)
+            T.copy(cos[bx * block_M, 0], cos_shared)
+            T.copy(sin[bx * block_M, 0], sin_shared)
+            for i, j in T.Parallel(block_M, half):
+                out[i, j] = first[i, j] * cos_shared[i, j] - second[i, j] * sin_shared[i, j]
+            T.copy(out, Y[bx * block_M, 0])
+            for i, j in T.Parallel(block_M, half):
+                out[i, j] = second[i, j] * cos_shared[i, j] + first[i, j] * sin_shared[i, j]
+            T.copy(out, Y[bx * block_M, half])
+
+    return kernel
+
+
+def rope_reference(x, cos, sin):
+    first, second = x.chunk(2, 1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], 1)
 
 
 @tilelang.jit
@@ -105,7 +144,12 @@ def gemv_on_matrix_engine(N, K, block_N, block_K, dtype="bfloat16"):
     return kernel
 
 
+def rows_on_two_cores(M, N, *_):
+    return {name: height_sharded((M, N), 2, axes=("N", "K")) for name in "XY"}
+
+
 EXAMPLES = [
+    Example([rope], [(64, 128, 32), (128, 64, 64)], rope_reference, sharded=rows_on_two_cores),
     Example(
         [swiglu, down_projection],
         [(64, 64, 128, 32, 64, 32), (128, 128, 192, 64, 64, 64)],

@@ -1,0 +1,41 @@
+"""Writes docs/coverage.md from what the tests of the tile language register: ``python tests/make_coverage.py``."""
+
+import sys
+from pathlib import Path
+
+TABLE = Path(__file__).parent.parent / "docs" / "coverage.md"
+SECTIONS = (
+    "Copies", "Products", "Reductions", "Vectors", "Expressions", "Conditions", "Loops", "Tensors", "Edges", "Threads",
+)  # fmt: skip
+HEAD = """# What of the tile language compiles
+
+Written by `python tests/make_coverage.py` from `tests/test_tile_language.py`, where a kernel for each supported
+construct is held against torch on the emulator, and `tests/test_tile_language_refused.py`, where each refusal is held
+to its words.
+`examples/gallery/` has whole kernels. Anything else is refused too, by the construct's name and line.
+"""
+
+
+def table() -> str:
+    import test_tile_language  # noqa: F401 (importing registers the rows)
+    import test_tile_language_refused  # noqa: F401
+    from constructs import ROWS
+
+    lines = [HEAD]
+    for section in SECTIONS:
+        rows = sorted((row for row in ROWS if row.section == section), key=lambda row: row.words is not None)
+        if rows:
+            lines += [f"## {section}", "", "| construct | |", "|---|---|"]
+            lines += [f"| {row.construct} | {verdict(row)} |" for row in rows] + [""]
+    unknown = {row.section for row in ROWS} - set(SECTIONS)
+    assert not unknown, unknown
+    return "\n".join(lines)
+
+
+def verdict(row) -> str:
+    return "supported" if row.words is None else f"refused: “{row.words}”"
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    TABLE.write_text(table())

@@ -1,0 +1,318 @@
+"""One kernel per construct that is refused, and what the refusal says: rows of docs/coverage.md."""
+
+import make_coverage
+import tilelang.language as T
+from constructs import refused
+
+D, F = "bfloat16", "float32"
+
+
+def element_wise(expression, dtype=D):
+    """A kernel whose elements are ``expression(x, i, j)``."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), dtype), C: T.Tensor((64, 64), dtype)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), dtype)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                A_shared[i, j] = expression(A_shared[i, j], i, j)
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+def statement(action):
+    """A kernel that does ``action(A, A_shared, C, bx)`` between its copies."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            action(A, A_shared, C, bx)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+def refuse_function(name, *arguments):
+    @refused("Expressions", f"`T.{name}`", f"{name} in T.Parallel is not supported")
+    def make():
+        return element_wise(lambda x, i, j: getattr(T, name)(x, *arguments))
+
+    return make
+
+
+test_log2, test_erf, test_sin, test_cos, test_tan, test_floor, test_ceil, test_round, test_log1p = (
+    refuse_function(name) for name in ("log2", "erf", "sin", "cos", "tan", "floor", "ceil", "round", "log1p")
+)
+test_clamp = refuse_function("clamp", -1.0, 1.0)
+
+
+@refused("Expressions", "`T.pow` by an integer", "pow_of_int in T.Parallel is not supported")
+def test_pow():
+    return element_wise(lambda x, i, j: T.pow(x, 2))
+
+
+@refused("Conditions", "`T.Not`", "Not in T.Parallel is not supported")
+def test_not():
+    return element_wise(lambda x, i, j: T.if_then_else(T.Not(x > 0), x, 1))
+
+
+@refused("Conditions", "remainders of indices", "an index in T.Parallel is not affine")
+def test_remainder_of_an_index():
+    return element_wise(lambda x, i, j: T.if_then_else((i + j) % 2 == 0, x, 0))
+
+
+@refused(
+    "Conditions", "`if` around a store in `T.Parallel` (use `T.if_then_else`)", "if in T.Parallel is not supported"
+)
+def test_if_in_parallel():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                if A_shared[i, j] > 0:
+                    A_shared[i, j] = A_shared[i, j] * 2
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Conditions", "`if` around statements", "if is not supported outside T.Parallel")
+def test_if_around_statements():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            if bx > 0:
+                T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+@refused("Loops", "loops that do not start at 0", "a loop that does not start at 0 is not supported")
+def test_a_loop_from_one():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            for k in T.serial(1, 2):
+                T.copy(A[k * 32, 0], A_shared)
+                T.copy(A_shared, C[k * 32, 0])
+
+    return kernel
+
+
+@refused("Loops", "`while`", "while is not supported outside T.Parallel")
+def test_while():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            while bx < 0:
+                T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+@refused("Loops", "loops over single elements", "an element assignment is not supported outside T.Parallel")
+def test_serial_elements():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            for i in T.serial(64):
+                A_shared[i, 0] = 0
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused(
+    "Loops", "grids whose size is known only when they run (`T.dynamic`)", "the launch grid's blockIdx.x is symbolic"
+)
+def test_dynamic_grid():
+    M = T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M, 64), D), C: T.Tensor((M, 64), D)):
+        with T.Kernel(T.ceildiv(M, 32), threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+@refused(
+    "Vectors",
+    "one vector along both the rows and the columns",
+    "is used along the rows and along the columns of a matrix",
+)
+def test_a_vector_both_ways():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            m = T.alloc_fragment((64,), F)
+            T.copy(A[0, 0], A_shared)
+            T.reduce_max(A_shared, m, dim=1)
+            for i, j in T.Parallel(64, 64):
+                A_shared[i, j] = A_shared[i, j] - m[i] + m[j]
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Vectors", "a tensor's element for all: `S[0]`, `A[i, 0]`", "S is indexed in another order than the loop")
+def test_a_scalar_of_a_tensor():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), S: T.Tensor((1,), F), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                A_shared[i, j] = A_shared[i, j] * S[0]
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Reductions", "to a matrix of one column", "on-chip buffer sums is not made of whole hardware tiles")
+def test_reduction_to_one_column():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            sums = T.alloc_fragment((64, 1), F)
+            T.copy(A[0, 0], A_shared)
+            T.reduce_sum(A_shared, sums, dim=1)
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Reductions", "`T.cumsum`", "T.cumsum is not supported")
+def test_cumsum():
+    return statement(lambda A, A_shared, C, bx: T.cumsum(A_shared, dim=1))
+
+
+@refused("Expressions", "transposed access `A[j, i]`", "is indexed in another order than the loop")
+def test_transposed_access():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            C_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                C_shared[i, j] = A_shared[j, i]
+            T.copy(C_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Expressions", "a part of an on-chip buffer", "T.Parallel reads a part of A_shared")
+def test_part_of_a_buffer():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 128), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 128), D)
+            C_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(64, 64):
+                C_shared[i, j] = A_shared[i, j] * A_shared[i, j + 64]
+            T.copy(C_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Copies", "a part of an on-chip buffer", "a part of on-chip buffer A_shared is not supported")
+def test_copy_of_a_part():
+    return statement(lambda A, A_shared, C, bx: T.copy(A_shared[0:32, 0:32], C[bx * 32 : bx * 32 + 32, 0:32]))
+
+
+@refused("Copies", "from tensor to tensor", "a copy from tensor to tensor is not supported")
+def test_copy_from_tensor_to_tensor():
+    return statement(lambda A, A_shared, C, bx: T.copy(A[0:64, 0:64], C[0:64, 0:64]))
+
+
+@refused("Copies", "`T.transpose`", "T.transpose is not supported")
+def test_transpose():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            C_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            T.transpose(A_shared, C_shared)
+            T.copy(C_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Copies", "`T.atomic_add`", "T.atomicadd is not supported")
+def test_atomic_add():
+    return statement(lambda A, A_shared, C, bx: T.atomic_add(C[bx * 32, 0], A_shared))
+
+
+@refused("Tensors", "on-chip buffers that are not multiples of 32", "is not made of whole hardware tiles")
+def test_small_buffers():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(4, threads=128) as bx:
+            A_shared = T.alloc_shared((16, 64), D)
+            T.copy(A[bx * 16, 0], A_shared)
+            T.copy(A_shared, C[bx * 16, 0])
+
+    return kernel
+
+
+@refused("Tensors", "float16 and bfloat16 in one kernel", "float16 and bfloat16 in one kernel are not supported")
+def test_both_16_bit_formats():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), "float16")):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[0, 0], A_shared)
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Threads", "thread indices", "thread indices are not supported")
+def test_thread_indices():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            tx = T.get_thread_binding(0)
+            A_shared = T.alloc_shared((64, 64), D)
+            T.copy(A[tx, 0], A_shared)
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Threads", "`T.alloc_local`, `T.alloc_var`", "buffer own of scope local is not supported")
+def test_thread_local_buffers():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            own = T.alloc_local((8,), F)
+            T.clear(own)
+            T.copy(A[0, 0], A_shared)
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+def test_the_table_is_up_to_date():
+    assert make_coverage.TABLE.read_text() == make_coverage.table()
