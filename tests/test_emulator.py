@@ -366,7 +366,7 @@ def test_matrix_engine_eltwise(op, config):
     error = np.abs(out.astype(np.float64) - exact) / np.maximum(
         np.abs(a.astype(np.float64)) + np.abs(b.astype(np.float64)), np.abs(exact)
     )
-    # Where DST is 16-bit a product rounds to half a unit of 8 bits in each of four fidelity phases, and once when packed.
+    # Where DST is 16-bit a product rounds to half a unit of 8 bits in each of four fidelity phases and when packed.
     assert error.max() < (5 * 2**-9 if op == "mul" and config else 2**-8 + 2**-11)
     assert report.tiles.eltwise == 4
 

@@ -80,6 +80,8 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
     if isinstance(expr, (tirx.And, tirx.Or)):
         op = "min" if isinstance(expr, tirx.And) else "max"
         return Binary(op, element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
+    if isinstance(expr, tirx.Not):
+        return Unary("eqz", element_expr(expr.a, loops, regions))
     if type(expr) in _BINARY and str(expr.dtype).startswith("int"):
         return _index_tile(expr, loops, regions)
     if type(expr) in _BINARY:
@@ -91,10 +93,27 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
         if name == "if_then_else":
             condition, a, b = (element_expr(arg, loops, regions) for arg in expr.args)
             return Choose(condition, a, b)
+        if name == "log2":
+            return Binary("mul", Unary("log", element_expr(expr.args[0], loops, regions)), Constant(1 / math.log(2)))
+        if name in ("pow", "pow_of_int"):
+            return _power(expr, loops, regions)
         if name in _UNARY:
             return Unary(_UNARY[name], element_expr(expr.args[0], loops, regions))
         raise _refused(f"{name} in T.Parallel is not supported", name, expr)
     raise _refused(f"{type(expr).__name__} in T.Parallel is not supported", type(expr).__name__, expr)
+
+
+MAX_POWER = 4
+
+
+def _power(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    base, exponent = element_expr(expr.args[0], loops, regions), element_expr(expr.args[1], loops, regions)
+    if not isinstance(exponent, Constant) or exponent.value not in range(1, MAX_POWER + 1):
+        raise _refused(f"a power but of 1 to {MAX_POWER} is not supported", "pow", expr)
+    result = base
+    for _ in range(int(exponent.value) - 1):
+        result = Binary("mul", result, base)
+    return result
 
 
 _COMPARE = {tirx.GE: "gez", tirx.GT: "gtz", tirx.LE: "lez", tirx.LT: "ltz", tirx.EQ: "eqz", tirx.NE: "nez"}
@@ -104,7 +123,15 @@ def _difference(a: Any, b: Any, loops: Sequence[tirx.For], regions: Regions) -> 
     """``a - b``; of indices, as one index."""
     if str(a.dtype).startswith("int") and str(b.dtype).startswith("int"):
         return _index_tile(a - b, loops, regions)
-    return Binary("sub", element_expr(a, loops, regions), element_expr(b, loops, regions))
+    return _folded("sub", *(_finite(element_expr(side, loops, regions)) for side in (a, b)))
+
+
+FLT_MAX = 3.4028234663852886e38
+
+
+def _finite(expr: TileExpr) -> TileExpr:
+    """``expr``, infinities as the largest numbers: the difference of two infinities does not tell that they agree."""
+    return _folded("min", _folded("max", expr, Constant(-FLT_MAX)), Constant(FLT_MAX))
 
 
 def _index_tile(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> IndexTile:

@@ -120,6 +120,8 @@ class _Extraction:
             return self._statements(node.block.body)
         if isinstance(node, tirx.Bind):
             return self._let(node)
+        if _is_hint(node):
+            return self._statements(node.body) if isinstance(node, tirx.AttrStmt) else []
         if isinstance(node, tirx.For):
             return self._loop(node)
         if isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
@@ -149,14 +151,16 @@ class _Extraction:
             return self._parallel(loop)
         if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
             raise self._unsupported(f"a loop of kind {loop.kind} is not supported", subject=str(loop.loop_var.name))
+        body = loop.body
+        variable = loop.loop_var
         if not isinstance(loop.min, tirx.IntImm) or int(loop.min) != 0:
-            raise self._unsupported(
-                "a loop that does not start at 0 is not supported", subject=str(loop.loop_var.name), found=loop.min
-            )
+            variable = tirx.Var(str(loop.loop_var.name), str(loop.loop_var.dtype))
+            body = tirx.stmt_functor.substitute(body, {loop.loop_var: variable + loop.min})
         extent = self.analyzer.simplify(loop.extent)
-        self.analyzer.bind(loop.loop_var, tvm.ir.Range(0, extent))
-        body = self._statements(loop.body)
-        return [Loop(self.names.name(loop.loop_var), cexpr(loop.extent, self.names), tuple(body))]
+        self.analyzer.bind(variable, tvm.ir.Range(0, extent))
+        may_be_empty = not self.analyzer.can_prove(extent >= 1)
+        statements = tuple(self._statements(body))
+        return [Loop(self.names.name(variable), cexpr(loop.extent, self.names), statements, may_be_empty)]
 
     def _tile_op(self, call: tirx.Call) -> list[Statement]:
         name, buffers = tile_ops.op_name(call), tile_ops.buffers_of(call)
@@ -397,16 +401,26 @@ class _Extraction:
             )
 
     def _check_tensor(self, buffer: tirx.Buffer) -> None:
-        name, location = str(buffer.name), location_of(buffer)
         try:
             data_format(str(buffer.dtype))
         except UnsupportedError as error:
-            raise error.at(location) from None
+            raise error.at(location_of(buffer)) from None
 
     def _unsupported(
         self, message: str, *, subject: str, found: object = None, hint: str | None = None
     ) -> UnsupportedError:
         return _refused(message, subject, found=found, hint=hint).at(location_of(self.func))  # type: ignore[return-value]
+
+
+_HINTS = ("threadblock_swizzle_pattern", "tvm_storage_sync", "sync_threads")
+"""What speaks of GPU threads and caches only: the order of blocks, and barriers between threads."""
+
+
+def _is_hint(node: Any) -> bool:
+    if isinstance(node, tirx.AttrStmt):
+        return str(node.attr_key) in _HINTS
+    name = str(getattr(getattr(getattr(node, "value", None), "op", None), "name", ""))
+    return isinstance(node, tirx.Evaluate) and name.split(".")[-1] in _HINTS
 
 
 def _refused(

@@ -315,11 +315,10 @@ class _Lowering:
         store = self.only_stored.get(name)
         if store is None or store.target.tensor in self.ctx.shards:
             return False
-        sources = [
-            s.source.tensor for s in walk((self.ctx.program.tile_loop,)) if isinstance(s, Load) and s.dst == name
-        ]
+        setting = [s for s in walk((self.ctx.program.tile_loop,)) if sets(s) == name]
+        sources = [s.source.tensor for s in setting if isinstance(s, Load)]
         formats = {self.ctx.staging[tensor].data_format for tensor in [*sources, store.target.tensor]}
-        return len(sources) == 1 and len(formats) == 1 and sources[0] not in self.ctx.shards
+        return len(sources) == len(setting) == 1 and len(formats) == 1 and sources[0] not in self.ctx.shards
 
     def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
         """The tiles of ``value`` when the writer can take them from the circular buffer that they are in already."""

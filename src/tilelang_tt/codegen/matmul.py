@@ -26,10 +26,24 @@ def carried_accumulators(loop: Loop) -> list[Gemm]:
     }
     looked_at = {name for s in inside for name in reads(s) if not (isinstance(s, Gemm) and name == s.c)}
     carried: dict[str, Gemm] = {}
-    for statement in inside:
-        if isinstance(statement, Gemm) and statement.c not in set_anew | looked_at:
-            carried.setdefault(statement.c, statement)
-    return list(carried.values())
+    for gemm in _surely_run(loop):
+        if gemm.c not in set_anew | looked_at:
+            carried.setdefault(gemm.c, gemm)
+    maybe = {s.c for s in inside if isinstance(s, Gemm)} - {gemm.c for gemm in _surely_run(loop)}
+    return [gemm for name, gemm in carried.items() if name not in maybe]
+
+
+def _surely_run(loop: Loop) -> list[Gemm]:
+    """The products in ``loop`` outside of loops that may run not at all."""
+    if loop.may_be_empty:
+        return []
+    found: list[Gemm] = []
+    for statement in loop.body:
+        if isinstance(statement, Gemm):
+            found.append(statement)
+        elif isinstance(statement, Loop):
+            found += _surely_run(statement)
+    return found
 
 
 def open_accumulator(ctx: Context, gemm: Gemm, region: tuple[Statement, ...]) -> None:

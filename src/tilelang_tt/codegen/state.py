@@ -25,9 +25,9 @@ class State:
     cols: int
     value: Operand | None = None
 
-    def tiles(self, awaited: bool) -> Tiles:
+    def tiles(self) -> Tiles:
         """A block of the circular buffer."""
-        return Tiles(self.rows, self.cols, self.buffer, row_stride=self.cols, awaited=awaited)
+        return Tiles(self.rows, self.cols, self.buffer, row_stride=self.cols)
 
 
 def begin_states(ctx: Context, loop: Loop, accumulators: Collection[str]) -> list[State]:
@@ -40,7 +40,7 @@ def begin_states(ctx: Context, loop: Loop, accumulators: Collection[str]) -> lis
         state = State(name, buffer, rows, cols)
         initial: Value = ctx.values.get(name, Constant(0.0))
         ctx.reserve(buffer)
-        evaluate(ctx, initial, state.tiles(awaited=True))
+        evaluate(ctx, initial, state.tiles())
         ctx.push(buffer)
         ctx.carrying.append(buffer)
         states.append(state)
@@ -51,7 +51,7 @@ def enter_states(ctx: Context, states: Sequence[State]) -> None:
     """At the start of an iteration the buffers hold what the one before left."""
     for state in states:
         ctx.compute.line(f"cb_wait_front({state.buffer.name}, {state.buffer.block_pages});")
-        state.value = Operand(state.tiles(awaited=True), state.name)
+        state.value = Operand(state.tiles(), state.name)
         ctx.values[state.name] = state.value
 
 
@@ -60,7 +60,7 @@ def leave_states(ctx: Context, states: Sequence[State]) -> None:
     changed = [state for state in states if ctx.values.get(state.name) is not state.value]
     for state in changed:
         ctx.reserve(state.buffer)
-        evaluate(ctx, ctx.values[state.name], state.tiles(awaited=True))
+        evaluate(ctx, ctx.values[state.name], state.tiles())
         ctx.push(state.buffer)
     for state in changed:
         ctx.compute.line(f"cb_pop_front({state.buffer.name}, {state.buffer.block_pages});")
@@ -72,7 +72,8 @@ def end_states(ctx: Context, states: Sequence[State]) -> None:
     """After the loop the buffers hold what the last iteration left."""
     for state in states:
         ctx.carrying.remove(state.buffer)
-        tiles = state.tiles(awaited=False)
+        ctx.compute.line(f"cb_wait_front({state.buffer.name}, {state.buffer.block_pages});")
+        tiles = state.tiles()
         ctx.values[state.name] = Operand(tiles, state.name)
         ctx.pop_at_end(ctx.compute, tiles)
 

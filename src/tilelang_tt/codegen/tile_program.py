@@ -189,11 +189,12 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Loop:
-    """``for var in range(extent)``."""
+    """``for var in range(extent)``, which may run not at all where ``may_be_empty``."""
 
     var: str
     extent: str
     body: tuple[Statement, ...]
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)

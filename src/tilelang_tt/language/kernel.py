@@ -222,6 +222,17 @@ def read_kernel(func: tirx.PrimFunc) -> KernelInfo:
                 expected="constant dimensions",
                 location=location_of(buffer),
             )
+    for param in func.params:
+        if param not in func.buffer_map:
+            raise UnsupportedError(
+                Code.UNSUPPORTED,
+                f"parameter {param.name} is not a tensor",
+                subject=str(param.name),
+                found=f"{param.name}: {param.dtype}",
+                expected="tensors only",
+                hint="make it a constant of the function that makes the kernel",
+                location=location_of(func),
+            )
     grid = launch_grid(func)
     walk = _Walk()
     walk.visit(func.body, ())

@@ -1,4 +1,4 @@
-"""Whether a program's data agrees with itself. Its schema says what each value may be; this, what they may be together."""
+"""Whether a program's data agrees with itself: the schema says what each value may be, this what all may be."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ from tvm import tirx
 
 from .. import attrs
 from ..codegen import metalium
+from ..errors import UnsupportedError
 from ..language.kernel import read_kernel
 from ..language.plain import plain_attrs
+from ..language.source import location_of
 from .common import function_pass, layout_of, with_attrs
 
 DOUBLE_BUFFER = 2
@@ -29,7 +31,10 @@ def PropagateTTLayout() -> tvm.transform.Pass:
         values = {}
         for tensor in kernel.tensors:
             rows, cols = layout_of(plain, tensor).tile_shape
-            data_format = metalium.data_format(tensor.dtype)
+            try:
+                data_format = metalium.data_format(tensor.dtype)
+            except UnsupportedError as error:
+                raise error.at(location_of(tensor.buffer)) from None
             values[f"{attrs.CB_PREFIX}{tensor.name}"] = {
                 "page_size": rows * cols * metalium.ELEMENT_BYTES[data_format],
                 "depth": kernel.pipeline_depth.get(tensor.name, DOUBLE_BUFFER),
