@@ -3,6 +3,7 @@
 import operator
 
 import pytest
+import tilelang
 import tilelang.language as T
 import torch
 from constructs import assert_close, check, supported
@@ -294,6 +295,45 @@ def test_block_dependent_bound():
     check(kernel, lambda a: a.view(4, 32, 64).cumsum(0).view(128, 64))
 
 
+@supported("Loops", "bounds that may be zero")
+def test_a_loop_that_some_blocks_skip():
+    @T.prim_func
+    def kernel(A: T.Tensor((128, 64), D), B: T.Tensor((64, 64), D), C: T.Tensor((128, 64), F)):
+        with T.Kernel(4, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            B_shared = T.alloc_shared((64, 64), D)
+            total = T.alloc_fragment((32, 64), F)
+            T.copy(B[0, 0], B_shared)
+            T.clear(total)
+            for k in T.serial(bx):
+                T.copy(A[k * 32, 0], A_shared)
+                T.gemm(A_shared, B_shared, total)
+            T.copy(total, C[bx * 32, 0])
+
+    def reference(a, b):
+        blocks = (a @ b).view(4, 32, 64)
+        return (blocks.cumsum(0) - blocks).view(128, 64)
+
+    check(kernel, reference)
+
+
+@supported("Loops", "a first index that is not 0: `T.serial(1, n)`")
+def test_a_loop_from_one():
+    @T.prim_func
+    def kernel(A: T.Tensor((4, 32, 64), D), C: T.Tensor((32, 64), F)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            total = T.alloc_fragment((32, 64), F)
+            T.clear(total)
+            for k in T.serial(1, 3):
+                T.copy(A[k, 0, 0], A_shared)
+                for i, j in T.Parallel(32, 64):
+                    total[i, j] += A_shared[i, j] * k
+            T.copy(total, C[0, 0])
+
+    check(kernel, lambda a: a[1] + 2 * a[2])
+
+
 @supported("Loops", "nested, with values that both carry")
 def test_nested_loops():
     @T.prim_func
@@ -390,8 +430,28 @@ def test_value_comparisons(name):
     check(kernel, lambda a, b: torch.where(compare(a, b), a, 7), inputs=[a, b], tolerance=1e-9)
 
 
-@supported("Conditions", "`T.And`, `T.Or` of conditions; conditions inside conditions")
-@pytest.mark.parametrize("kind", ["and", "or", "nested"])
+@supported("Conditions", "comparisons with infinity, of values that are infinite")
+@pytest.mark.parametrize("name", COMPARE)
+def test_comparisons_of_infinities(name):
+    compare = getattr(operator, name)
+
+    @T.prim_func
+    def kernel(A: T.Tensor((32, 64), F), C: T.Tensor((32, 64), F)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), F)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(32, 64):
+                A_shared[i, j] = T.if_then_else(compare(A_shared[i, j], -T.infinity(F)), 1, 2)
+            T.copy(A_shared, C[0, 0])
+
+    a = torch.randn(32, 64)
+    a[:, ::3] = -torch.inf
+    a[:, ::5] = torch.inf
+    check(kernel, lambda a: torch.where(compare(a, -torch.inf), 1.0, 2.0), inputs=[a], tolerance=1e-9)
+
+
+@supported("Conditions", "`T.And`, `T.Or`, `T.Not` of conditions; conditions inside conditions")
+@pytest.mark.parametrize("kind", ["and", "or", "not", "nested"])
 def test_combined_conditions(kind):
     @T.prim_func
     def kernel(A: T.Tensor((32, 64), D), C: T.Tensor((32, 64), D)):
@@ -403,6 +463,8 @@ def test_combined_conditions(kind):
                     A_shared[i, j] = T.if_then_else(T.And(A_shared[i, j] > -1, A_shared[i, j] < 1), A_shared[i, j], 0)
                 elif kind == "or":
                     A_shared[i, j] = T.if_then_else(T.Or(A_shared[i, j] < -1, A_shared[i, j] > 1), A_shared[i, j], 0)
+                elif kind == "not":
+                    A_shared[i, j] = T.if_then_else(T.Not(A_shared[i, j] > 0.5), A_shared[i, j], 0)
                 else:
                     A_shared[i, j] = T.if_then_else(
                         A_shared[i, j] > 0, T.if_then_else(i > j, A_shared[i, j], 3), A_shared[i, j] * 2
@@ -413,6 +475,7 @@ def test_combined_conditions(kind):
     references = {
         "and": lambda a: torch.where((a > -1) & (a < 1), a, 0),
         "or": lambda a: torch.where((a < -1) | (a > 1), a, 0),
+        "not": lambda a: torch.where(a > 0.5, 0, a),
         "nested": lambda a: torch.where(a > 0, torch.where(lower, a, 3), a * 2),
     }
     check(kernel, references[kind])
@@ -458,7 +521,7 @@ UNARY = {
     "cos": torch.cos,
     "floor": torch.floor,
 }
-SUPPORTED_UNARY = [name for name in UNARY if name not in ("log2", "erf", "sin", "cos", "floor")]
+SUPPORTED_UNARY = [name for name in UNARY if name not in ("erf", "sin", "cos", "floor")]
 
 
 @supported("Expressions", f"{', '.join(f'`T.{name}`' for name in SUPPORTED_UNARY)}")
@@ -514,6 +577,21 @@ def test_arithmetic(number):
 
     big, small = number_or_tensor(torch.maximum), number_or_tensor(torch.minimum)
     check(kernel, lambda a, b: forms[number](a, b, big, small), tolerance=1e-5)
+
+
+@supported("Expressions", "`T.pow` by a small integer")
+@pytest.mark.parametrize("power", [2, 3])
+def test_integer_powers(power):
+    @T.prim_func
+    def kernel(A: T.Tensor((32, 64), D), C: T.Tensor((32, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[0, 0], A_shared)
+            for i, j in T.Parallel(32, 64):
+                A_shared[i, j] = T.pow(T.cast(A_shared[i, j], F), power)
+            T.copy(A_shared, C[0, 0])
+
+    check(kernel, lambda a: a**power)
 
 
 @supported("Expressions", "casts in an expression")
@@ -651,8 +729,8 @@ def test_product_that_clears_and_transposes(transposed):
     check(kernel, lambda a, b: (a.T if trans_a else a) @ (b.T if trans_b else b))
 
 
-@supported("Products", "onto what was computed before")
-@pytest.mark.parametrize("computed", [True])
+@supported("Products", "onto what was loaded or computed before")
+@pytest.mark.parametrize("computed", [False, True])
 def test_product_onto_initial_values(computed):
     @T.prim_func
     def kernel(
@@ -957,3 +1035,26 @@ def test_edges_of_reductions(shape):
     torch.manual_seed(0)
     a = (torch.randn(M, N) - 3).bfloat16()
     check(kernel, lambda a: [a.amax(1), a.sum(1)], (-2, -1), inputs=[a])
+
+
+# ---- what only GPUs have ---------------------------------------------------------------------------------------------
+
+
+@supported("Threads", "hints for GPUs are ignored: `T.use_swizzle`, `T.annotate_layout`, `T.sync_threads`, `policy`")
+def test_hints_for_gpus():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), B: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), D)
+            B_shared = T.alloc_shared((64, 64), D)
+            C_local = T.alloc_fragment((64, 64), F)
+            T.use_swizzle(panel_size=10, enable=True)
+            T.annotate_layout({A_shared: tilelang.layout.make_swizzled_layout(A_shared)})
+            T.copy(A[0, 0], A_shared)
+            T.copy(B[0, 0], B_shared)
+            T.clear(C_local)
+            T.sync_threads()
+            T.gemm(A_shared, B_shared, C_local, policy=T.GemmWarpPolicy.FullRow)
+            T.copy(C_local, C[0, 0])
+
+    check(kernel, torch.matmul)
