@@ -1,4 +1,4 @@
-"""Every kernel of the gallery against torch on the emulator: all of its shapes, in both modes."""
+"""Every kernel of the gallery against torch on the emulator: all of its shapes, in both modes, and on one core."""
 
 import importlib
 import sys
@@ -10,10 +10,15 @@ GALLERY = Path(__file__).parent.parent / "examples" / "gallery"
 sys.path.append(str(GALLERY))
 
 THEMES = sorted(path.stem for path in GALLERY.glob("*.py") if path.stem != "example")
-RUNS = [
-    pytest.param(example, shape, mode, id=f"{theme}-{example.name}-{'x'.join(map(str, shape))}-{mode}")
+EXAMPLES = [
+    pytest.param(example, id=f"{theme}-{example.name}")
     for theme in THEMES
     for example in importlib.import_module(theme).EXAMPLES
+]
+RUNS = [
+    pytest.param(example, shape, mode, id=f"{param.id}-{'x'.join(map(str, shape))}-{mode}")
+    for param in EXAMPLES
+    for example in param.values
     for shape in example.shapes
     for mode in (("global", "local_shard") if example.sharded else ("global",))
 ]
@@ -23,6 +28,13 @@ RUNS = [
 def test_against_torch(example, shape, mode):
     programs = example.programs(shape, sharded=mode == "local_shard")
     assert programs[0].partition.mode == mode
+    assert example.run(programs) <= example.tolerance
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_all_blocks_on_one_core(example):
+    programs = example.programs(example.shapes[0], schedule={"num_cores": 1})
+    assert len(programs[0].partition.core_ranges) == 1
     assert example.run(programs) <= example.tolerance
 
 

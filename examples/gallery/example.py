@@ -39,9 +39,10 @@ class Example:
     def name(self):
         return self.kernels[0].func.__name__
 
-    def programs(self, shape: Shape, *, sharded: bool = False, device=None):
+    def programs(self, shape: Shape, *, sharded: bool = False, device=None, schedule=None):
         layout = self.sharded(*shape) if sharded and self.sharded else {}
-        return [compiled(kernel.get_tir(*shape), layout, device, self.outputs) for kernel in self.kernels]
+        options = {"device": device, "schedule": schedule, "out_idx": self.outputs}
+        return [compiled(kernel.get_tir(*shape), layout, options) for kernel in self.kernels]
 
     def run(self, programs):
         """The largest error against torch, as a part of the largest output."""
@@ -55,10 +56,10 @@ class Example:
         return max(error(*pair) for pair in zip(handed, expected, strict=True))
 
 
-def compiled(func, layout, device, outputs):
+def compiled(func, layout, options):
     names = {func.buffer_map[param].name for param in func.params}
     mine = {name: where for name, where in layout.items() if name in names}
-    return tt.compile(func, device=device, layout=mine, out_idx=outputs)
+    return tt.compile(func, layout=mine, **options)
 
 
 def inputs_of(program):
