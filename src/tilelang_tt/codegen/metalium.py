@@ -56,6 +56,8 @@ class SfpuOp:
     header: str
     init: str
     call: str
+    helper: str = ""
+    """A function of the kernel's own that ``call`` calls."""
 
 
 _COMPARE_HEADER = "api/compute/eltwise_unary/comp.h"
@@ -67,18 +69,29 @@ COMPARE = MappingProxyType(
 )
 """1 where the element compares so with 0, else 0; in place."""
 
+
+def _of_its_own(name: str, header: str, init: str, call: str) -> SfpuOp:
+    """An operation that is a function of its own in the kernel.
+
+    These take many vector registers and much code: inlined beside one another they need more than there are.
+    """
+    parameters, values = ("uint32_t a, uint32_t b", "{a}, {b}") if "b" in call.split("(")[1] else ("uint32_t a", "{a}")
+    helper = f"__attribute__((noinline)) void vector_{name}({parameters}) {{ {call}; }}\n"
+    return SfpuOp(header, init, f"vector_{name}({values})", helper)
+
+
 UNARY = MappingProxyType(
     {
         "relu": SfpuOp("api/compute/eltwise_unary/relu.h", "relu_tile_init()", "relu_tile({a})"),
-        "exp": SfpuOp("api/compute/eltwise_unary/exp.h", "exp_tile_init()", "exp_tile({a})"),
-        "exp2": SfpuOp("api/compute/compute_kernel_api.h", "exp2_tile_init()", "exp2_tile({a})"),
-        "sqrt": SfpuOp("api/compute/eltwise_unary/sqrt.h", "sqrt_tile_init()", "sqrt_tile({a})"),
-        "rsqrt": SfpuOp("api/compute/eltwise_unary/rsqrt.h", "rsqrt_tile_init()", "rsqrt_tile({a})"),
-        "tanh": SfpuOp("api/compute/compute_kernel_api.h", "tanh_tile_init()", "tanh_tile({a})"),
-        "sigmoid": SfpuOp("api/compute/compute_kernel_api.h", "sigmoid_tile_init()", "sigmoid_tile({a})"),
+        "exp": _of_its_own("exp", "api/compute/eltwise_unary/exp.h", "exp_tile_init()", "exp_tile(a)"),
+        "exp2": _of_its_own("exp2", "api/compute/compute_kernel_api.h", "exp2_tile_init()", "exp2_tile(a)"),
+        "sqrt": _of_its_own("sqrt", "api/compute/eltwise_unary/sqrt.h", "sqrt_tile_init()", "sqrt_tile(a)"),
+        "rsqrt": _of_its_own("rsqrt", "api/compute/eltwise_unary/rsqrt.h", "rsqrt_tile_init()", "rsqrt_tile(a)"),
+        "tanh": _of_its_own("tanh", "api/compute/compute_kernel_api.h", "tanh_tile_init()", "tanh_tile(a)"),
+        "sigmoid": _of_its_own("sigmoid", "api/compute/compute_kernel_api.h", "sigmoid_tile_init()", "sigmoid_tile(a)"),
         "abs": SfpuOp("api/compute/compute_kernel_api.h", "abs_tile_init()", "abs_tile({a})"),
         "neg": SfpuOp("api/compute/eltwise_unary/negative.h", "negative_tile_init()", "negative_tile({a})"),
-        "log": SfpuOp("api/compute/compute_kernel_api.h", "log_tile_init()", "log_tile({a})"),
+        "log": _of_its_own("log", "api/compute/compute_kernel_api.h", "log_tile_init()", "log_tile(a)"),
         **COMPARE,
     }
 )
@@ -105,7 +118,7 @@ BINARY = MappingProxyType(
         "add": SfpuOp(_BINARY_HEADER, "add_binary_tile_init()", "add_binary_tile({a}, {b}, {a})"),
         "sub": SfpuOp(_BINARY_HEADER, "sub_binary_tile_init()", "sub_binary_tile({a}, {b}, {a})"),
         "mul": SfpuOp(_BINARY_HEADER, "mul_binary_tile_init()", "mul_binary_tile({a}, {b}, {a})"),
-        "div": SfpuOp(_BINARY_HEADER, "div_binary_tile_init()", "div_binary_tile({a}, {b}, {a})"),
+        "div": _of_its_own("div", _BINARY_HEADER, "div_binary_tile_init()", "div_binary_tile(a, b, a)"),
         "max": SfpuOp(_MAX_MIN_HEADER, "binary_max_tile_init()", "binary_max_tile({a}, {b}, {a})"),
         "min": SfpuOp(_MAX_MIN_HEADER, "binary_min_tile_init()", "binary_min_tile({a}, {b}, {a})"),
     }
@@ -140,7 +153,10 @@ inline void zero_tile(uint32_t address, uint32_t bytes) {
 }
 """
 
-HELPERS = MappingProxyType({FLOAT_BITS_NAME: FLOAT_BITS, ZERO_TILE_NAME: ZERO_TILE})
+HELPERS: Mapping[str, str] = MappingProxyType(
+    {FLOAT_BITS_NAME: FLOAT_BITS, ZERO_TILE_NAME: ZERO_TILE}
+    | {op.call.split("(")[0]: op.helper for table in (UNARY, BINARY) for op in table.values() if op.helper}
+)
 """Functions that a generated kernel may call, by name."""
 
 FPU_BINARY = frozenset({"add", "sub", "mul"})
