@@ -4,6 +4,7 @@ import kernels
 import ml_dtypes
 import numpy as np
 import pytest
+import tilelang.language as T
 import torch
 
 import tilelang_tt as tt
@@ -153,6 +154,79 @@ def test_copy_converts(dtype, out_dtype):
     a, b = random((64, 64), dtype), empty((64, 64), out_dtype)
     program(a, b)
     assert_close(b, f32(a), "bfloat16")
+
+
+def test_one_buffer_as_three_kinds_of_operand():
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((96, 64), "bfloat16"),
+        B: T.Tensor((96, 64), "bfloat16"),
+        C: T.Tensor((96, 96), "float32"),
+        D: T.Tensor((64, 64), "float32"),
+        E: T.Tensor((96, 96), "float32"),
+    ):
+        with T.Kernel(1, threads=128):
+            a, b = T.alloc_shared((96, 64), "bfloat16"), T.alloc_shared((96, 64), "bfloat16")
+            c, e = T.alloc_fragment((96, 96), "float32"), T.alloc_fragment((96, 96), "float32")
+            d = T.alloc_fragment((64, 64), "float32")
+            T.copy(A[0, 0], a)
+            T.copy(B[0, 0], b)
+            T.gemm(a, b, c, transpose_B=True, clear_accum=True)
+            T.gemm(a, b, d, transpose_A=True, clear_accum=True)
+            T.gemm(b, a, e, transpose_B=True, clear_accum=True)
+            T.copy(c, C[0, 0])
+            T.copy(d, D[0, 0])
+            T.copy(e, E[0, 0])
+
+    a, b = random((96, 64), "bfloat16", 1), random((96, 64), "bfloat16", 2)
+    c, d, e = empty((96, 96), "float32"), empty((64, 64), "float32"), empty((96, 96), "float32")
+    tt.compile(kernel)(a, b, c, d, e)
+    assert_close(c, f32(a) @ f32(b).T, "float32")
+    assert_close(d, f32(a).T @ f32(b), "float32")
+    assert_close(e, f32(b) @ f32(a).T, "float32")
+
+
+def test_a_buffer_loaded_between_two_loops_that_load_it():
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((64, 320), "bfloat16"), B: T.Tensor((320, 64), "bfloat16"), C: T.Tensor((64, 64), "float32")
+    ):
+        with T.Kernel(1, threads=128):
+            a, b = T.alloc_shared((64, 64), "bfloat16"), T.alloc_shared((64, 64), "bfloat16")
+            c = T.alloc_fragment((64, 64), "float32")
+            T.clear(c)
+            for k in T.Pipelined(2, num_stages=2):
+                T.copy(A[0, k * 64], a)
+                T.copy(B[k * 64, 0], b)
+                T.gemm(a, b, c)
+            T.copy(A[0, 128], a)
+            T.copy(B[128, 0], b)
+            T.gemm(a, b, c)
+            for k in T.Pipelined(2, num_stages=2):
+                T.copy(A[0, (k + 3) * 64], a)
+                T.copy(B[(k + 3) * 64, 0], b)
+                T.gemm(a, b, c)
+            T.copy(c, C[0, 0])
+
+    a, b = random((64, 320), "bfloat16", 1), random((320, 64), "bfloat16", 2)
+    c = empty((64, 64), "float32")
+    tt.compile(kernel)(a, b, c)
+    assert_close(c, f32(a) @ f32(b), "float32")
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_an_update_in_place(sharded):
+    @T.prim_func
+    def kernel(A: T.Tensor((128, 128), "bfloat16"), C: T.Tensor((128, 128), "bfloat16")):
+        with T.Kernel(2, 4, threads=128) as (bx, by):
+            for i, j in T.Parallel(32, 64):
+                C[by * 32 + i, bx * 64 + j] = C[by * 32 + i, bx * 64 + j] * 2 + A[by * 32 + i, bx * 64 + j]
+
+    layout = {"C": block_sharded((128, 128), (2, 2))} if sharded else {}
+    a, c = random((128, 128), "bfloat16", 1), random((128, 128), "bfloat16", 2)
+    expected = f32(c) * 2 + f32(a)
+    tt.compile(kernel, layout=layout)(a, c)
+    assert_close(c, expected, "bfloat16")
 
 
 # ---- shapes that blocks do not divide ------------------------------------------------------------------------------

@@ -176,6 +176,36 @@ def test_mixed_16_bit_formats():
     refuse(kernel, "float16 and bfloat16", "mixed")
 
 
+def test_a_tensor_read_back_after_it_was_written():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE), C: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            B_shared = T.alloc_shared((64, 64), DTYPE)
+            T.copy(A[0, 0], A_shared)
+            T.copy(A_shared, B[0, 0])
+            T.copy(B[0, 0], B_shared)  # read back
+            T.copy(B_shared, C[0, 0])
+
+    refuse(kernel, "B is read back after the kernel wrote it", "read back")
+
+
+def test_a_tensor_accumulated_onto_in_a_loop():
+    @T.prim_func
+    def kernel(A: T.Tensor((192, 64), DTYPE), C: T.Tensor((64, 64), DTYPE)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), DTYPE)
+            C_shared = T.alloc_shared((64, 64), DTYPE)
+            for k in T.serial(3):
+                T.copy(A[k * 64, 0], A_shared)
+                T.copy(C[0, 0], C_shared)  # running total
+                for i, j in T.Parallel(64, 64):
+                    C_shared[i, j] = C_shared[i, j] + A_shared[i, j]
+                T.copy(C_shared, C[0, 0])
+
+    refuse(kernel, "C is read back after the kernel wrote it", "running total")
+
+
 def test_no_grid():
     @T.prim_func
     def kernel(A: T.Tensor((64, 64), DTYPE)):

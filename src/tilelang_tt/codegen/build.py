@@ -18,6 +18,7 @@ from . import metalium
 from .cexpr import identifier
 from .context import Context, Shard, Staging
 from .extract import extract
+from .hazards import refuse_reading_back
 from .l1 import check_l1
 from .lower import lower
 from .render import buffer_indices, render_kernel
@@ -46,6 +47,7 @@ def build(
     plain = plain_attrs(func)
     partition = WorkPartition.from_attrs(plain)
     program = extract(func)
+    refuse_reading_back(program)
     tensors = tuple(_tensor_spec(tensor, plain, shards) for tensor in program.tensors)
     staging = {t.name: Staging(t.data_format, plain[f"{attrs.CB_PREFIX}{t.name}"]["depth"]) for t in tensors}
     ctx = lower(program, staging, _resident(shards, partition))

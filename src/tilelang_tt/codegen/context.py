@@ -64,6 +64,11 @@ class Tiles:
     awaited: bool = True
     stale: bool = False
 
+    @property
+    def rows_apart(self) -> int:
+        """Pages from a tile to the one below it."""
+        return 1 if self.column_major else self.row_stride
+
     def index(self, r: str | int, c: str | int) -> str:
         """The index of tile (r, c) in the circular buffer, as a C++ expression."""
         outer, inner, stride = (c, r, self.rows) if self.column_major else (r, c, self.row_stride)
@@ -264,6 +269,14 @@ class Context:
         for popping in [popping for popping in self.scopes[-1] if popping.tiles.cb is buffer]:
             self._pop(popping)
             self.scopes[-1].remove(popping)
+
+    def pop_everywhere(self, key: tuple[str, ...]) -> None:
+        """Pop what any open scope holds of the buffer made for ``key``: a loop is about to fill it again and again."""
+        buffer = self._made.get(key)
+        for scope in self.scopes:
+            for popping in [popping for popping in scope if buffer is not None and popping.tiles.cb is buffer]:
+                self._pop(popping)
+                scope.remove(popping)
 
     def end_scope(self) -> None:
         """Pop what the innermost scope still holds, and free DST of a product that nobody took from it."""

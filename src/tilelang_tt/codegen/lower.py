@@ -74,6 +74,7 @@ class _Lowering:
         self.read_transposed = {s.b for s in walk((ctx.program.tile_loop,)) if isinstance(s, Gemm) and s.transpose_b}
         self.only_stored = _only_stored(ctx.program)
         self.reads_of = _reads_of_maps(ctx.program)
+        self.written = {s.target.tensor for s in walk((ctx.program.tile_loop,)) if isinstance(s, Store)}
         self.direct: dict[TensorBlock, Tiles] = {}
 
     # ---- control ---------------------------------------------------------------------------------------------------
@@ -119,6 +120,8 @@ class _Lowering:
         ctx = self.ctx
         if ctx.held is not None and ctx.held.name not in ctx.open_accumulators:
             ctx.free_dst()
+        for name in {statement.dst for statement in walk(loop.body) if isinstance(statement, Load)}:
+            ctx.pop_everywhere(("load", name))
         accumulators = [gemm for gemm in carried_accumulators(loop) if gemm.c not in ctx.open_accumulators]
         states = begin_states(ctx, loop, {gemm.c for gemm in accumulators} | set(ctx.open_accumulators))
         self._compute_invariants(loop)
@@ -188,7 +191,8 @@ class _Lowering:
         """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins
         ``started``."""
         ctx = self.ctx
-        if source.tensor in ctx.shards:
+        # A tensor that is written in place is read through the network: one buffer has one producer.
+        if source.tensor in ctx.shards and source.tensor not in self.written:
             shard = self._whole_shard(source)
             return _part_of_shard(source, shard, self._input_shard(shard))
         staging = ctx.staging[source.tensor]

@@ -133,10 +133,11 @@ def _multiply(ctx: Context, a: Tiles, b: Tiles, rows: Part, cols: Part, transpos
     """DST += rows of a times columns of op(b); DST register r * cols + c."""
     assert a.cb is not None
     assert b.cb is not None
-    in_one_call = b.column_major or not transpose_b
+    # One call takes neighbouring columns of op(b) from neighbouring pages.
+    in_one_call = b.column_major == transpose_b
     rt, ct = (rows.count, cols.count) if in_one_call else (1, 1)
     transpose = int(transpose_b)
-    ctx.matmul(a.cb, b.cb, transpose, ct, rt, a.row_stride)
+    ctx.matmul(a.cb, b.cb, transpose, ct, rt, a.rows_apart)
     ctx.compute.open_loop("k", a.cols)
     for r in range(0, rows.count, rt):
         for c in range(0, cols.count, ct):
@@ -144,7 +145,7 @@ def _multiply(ctx: Context, a: Tiles, b: Tiles, rows: Part, cols: Part, transpos
             b_index = b.index(col, "k") if transpose_b else b.index("k", col)
             ctx.compute.line(
                 f"matmul_block({a.cb.name}, {b.cb.name}, {a.index(row, 'k')}, {b_index}, {r * cols.count + c}, "
-                f"{transpose}, {ct}, {rt}, {a.row_stride});"
+                f"{transpose}, {ct}, {rt}, {a.rows_apart});"
             )
     ctx.compute.close_loop()
 
