@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from tilelang_tt.devices import Device, load_device
+from tilelang_tt.formats import tile_bytes
 from tilelang_tt.program.spec import (
     CircularBufferSpec,
     ComputeConfig,
@@ -17,7 +18,7 @@ from tilelang_tt.program.spec import (
     ShardSpec,
     TensorSpec,
 )
-from tilelang_tt.runtime.tiles import FORMAT_DTYPES, tile_bytes
+from tilelang_tt.runtime.tiles import FORMAT_DTYPES
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FORMATS = {dtype.name: name for name, dtype in FORMAT_DTYPES.items()}

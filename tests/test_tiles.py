@@ -8,7 +8,8 @@ from emulator_programs import BF16
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilelang_tt.runtime.tiles import FORMAT_DTYPES, dtype_of, tile_bytes, tile_shape, tilize, untilize
+from tilelang_tt.formats import tile_bytes
+from tilelang_tt.runtime.tiles import FORMAT_DTYPES, dtype_of, tile_shape, tilize, untilize
 
 DTYPES = sorted(set(FORMAT_DTYPES.values()), key=str)
 

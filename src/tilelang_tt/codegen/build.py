@@ -11,6 +11,7 @@ from tvm import tirx
 from .. import attrs
 from ..devices import Device
 from ..errors import Code, UnsupportedError
+from ..formats import data_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
 from ..program.spec import ComputeConfig, KernelSpec, ProgramSpec, Role, ShardSpec, TensorSpec
@@ -23,7 +24,7 @@ from .l1 import check_l1
 from .lower import lower
 from .render import buffer_indices, render_kernel
 from .streams import Define, Line, Node, Stream, configurations, settle_configurations, without_unused
-from .tile_program import TILE, TensorInfo, TileProgram
+from .tile_program import TensorInfo, TileProgram
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[s
         name=tensor.name,
         shape=tensor.shape,
         dtype=tensor.dtype,
-        data_format=metalium.data_format(tensor.dtype),
+        data_format=data_format(tensor.dtype),
         memory=layout["memory"],
         direction=tensor.direction,
         shard=shards[tensor.name].spec if tensor.name in shards else None,
@@ -129,7 +130,7 @@ def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: T
     offset = "0"
     for tensor in ctx.accessors[role]:
         name = identifier(tensor)
-        page = TILE * TILE * metalium.ELEMENT_BYTES[ctx.staging[tensor].data_format]
+        page = tile_bytes(ctx.staging[tensor].data_format)
         address = f"get_common_arg_val<uint32_t>({order.index(tensor)})"
         nodes.append(Define(f"{name}_args", f"TensorAccessorArgs<{offset}>()", "constexpr auto"))
         nodes.append(Define(f"tensor_{name}", f"TensorAccessor({name}_args, {address}, {page})", "const auto"))

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import CapacityError, Code
-from ..program.spec import CircularBufferSpec, DataFormat
+from ..formats import DataFormat, tile_bytes
+from ..program.spec import CircularBufferSpec
 from .cexpr import identifier
-from .metalium import ELEMENT_BYTES
-from .tile_program import TILE
 
 MAX_CIRCULAR_BUFFERS = 32
 
@@ -31,7 +30,7 @@ class CircularBuffer:
     @property
     def page_size(self) -> int:
         """Bytes of one hardware tile."""
-        return TILE * TILE * ELEMENT_BYTES[self.data_format]
+        return tile_bytes(self.data_format)
 
     @property
     def num_pages(self) -> int:

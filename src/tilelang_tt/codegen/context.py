@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import Code, SourceLocation, UnsupportedError
-from ..program.spec import DataFormat
+from ..formats import DataFormat, data_format
 from . import metalium
 from .cexpr import identifier
 from .circular_buffers import CircularBuffer, CircularBuffers
@@ -246,7 +246,7 @@ class Context:
 
     def format_of(self, name: str) -> DataFormat:
         """The circular buffer format of an on-chip buffer."""
-        return metalium.data_format(self.program.block(name).dtype)
+        return data_format(self.program.block(name).dtype)
 
     def is_made(self, key: tuple[str, ...]) -> bool:
         """Whether a circular buffer was made for ``key``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..formats import TILE
 from . import metalium
 from .context import (
     DST_TILES,
@@ -19,7 +20,7 @@ from .context import (
     leaves,
     plus,
 )
-from .tile_program import TILE, Constant
+from .tile_program import Constant
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tvm import arith, tirx
 
 from .. import attrs
 from ..errors import Code, SourceLocation, UnsupportedError
+from ..formats import TILE, data_format
 from ..language import tile_ops
 from ..language.kernel import kernel_name, tensor_params
 from ..language.plain import plain_attrs
@@ -19,9 +20,7 @@ from ..language.source import location_of, statement_location, store_location
 from ..transform.grid_to_persistent_tt import LOOP_VAR
 from .cexpr import Names, cexpr
 from .elements import element_expr
-from .metalium import data_format
 from .tile_program import (
-    TILE,
     Block,
     BlockTile,
     Constant,

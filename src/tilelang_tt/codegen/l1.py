@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from ..devices import Device
 from ..errors import CapacityError, Code
+from ..formats import TILE, tile_bytes
 from ..program.spec import TensorSpec
 from .circular_buffers import CircularBuffer
-from .metalium import ELEMENT_BYTES
-from .tile_program import TILE
 
 
 def check_l1(buffers: Sequence[CircularBuffer], tensors: Sequence[TensorSpec], device: Device) -> None:
@@ -40,12 +39,12 @@ def check_l1(buffers: Sequence[CircularBuffer], tensors: Sequence[TensorSpec], d
 
 def bytes_per_core(tensor: TensorSpec, device: Device) -> int:
     """The L1 bytes that ``tensor`` takes on the core that holds most of it."""
-    tile_bytes = TILE * TILE * ELEMENT_BYTES[tensor.data_format]
+    page = tile_bytes(tensor.data_format)
     if tensor.shard is not None:
         rows, cols = tensor.shard.shard_tiles
-        return rows * cols * tile_bytes
+        return rows * cols * page
     pages = 1
     padded = [1, *tensor.shape] if len(tensor.shape) == 1 else list(tensor.shape)
     for axis, size in enumerate(padded):
         pages *= -(-size // TILE) if axis >= len(padded) - 2 else size
-    return -(-pages // len(device.cores)) * tile_bytes
+    return -(-pages // len(device.cores)) * page

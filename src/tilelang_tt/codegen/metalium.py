@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..errors import Code, UnsupportedError
-from ..program.spec import DataFormat
-
 VERSION = "ttnn-0.81"
 
 DATAFLOW_HEADERS = ("api/dataflow/dataflow_api.h",)
@@ -23,27 +20,6 @@ RECONFIG_HEADER = "api/compute/reconfig_data_format.h"
 BINARY_FPU_HEADER = "api/compute/eltwise_binary.h"
 TRANSPOSE_HEADER = "api/compute/transpose.h"
 REDUCE_HEADER = "api/compute/reduce.h"
-
-DATA_FORMATS: Mapping[str, DataFormat] = MappingProxyType(
-    {"bfloat16": "Float16_b", "float16": "Float16", "float32": "Float32"}
-)
-"""TVM dtype -> circular buffer format."""
-
-
-def data_format(dtype: str) -> DataFormat:
-    """The circular buffer format for a TVM dtype.
-
-    Raises:
-        UnsupportedError: ``unsupported``, for a dtype that the engines do not compute with.
-    """
-    if dtype in DATA_FORMATS:
-        return DATA_FORMATS[dtype]
-    raise UnsupportedError(
-        Code.UNSUPPORTED, f"dtype {dtype} is not supported", subject=dtype, expected=", ".join(DATA_FORMATS)
-    )
-
-
-ELEMENT_BYTES = MappingProxyType({"Float16_b": 2, "Float16": 2, "Float32": 4, "Int32": 4, "UInt32": 4})
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from typing import Literal
 
 from ..errors import SourceLocation
 
-TILE = 32
-
 
 @dataclass(frozen=True)
 class TensorBlock:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import Code, UnsupportedError
-from ..program.spec import DataFormat
+from ..formats import DataFormat
 from . import metalium
 from .context import DST_TILES, Context, Operand, Orientation, Tiles, Value, largest_divisor, plus
 from .elementwise import evaluate

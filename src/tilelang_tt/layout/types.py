@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..devices import CoreRange
+from ..formats import TILE as TILE
 
 Memory = Literal["DRAM", "L1"]
 Placement = Literal["interleaved", "sharded"]
 MajorOrder = Literal["row_major", "col_major"]
-
-TILE = 32
-"""Rows and columns of a hardware tile in elements."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from math import prod
 
 from .._plain import ceil_div
 from ..devices import Device
+from ..formats import data_format, tile_bytes
 from ..layout import BufferLayout, Projection, parse_user_layout, project
 from ..layout.shards import matrix_shards, tile_sizes
 from ..program.spec import TensorUseSpec, WorkloadSpec
@@ -14,7 +15,6 @@ from .cost import Access
 from .engine import PlacedBuffer
 from .grid import WorkGrid
 
-ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "int32": 4, "uint32": 4}
 PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi4": 64}
 """Clock cycles of a matrix product of 32 x 32 x 32 elements, by math fidelity."""
 
@@ -74,7 +74,7 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         matrix=(prod(matrix[:-1]), matrix[-1]),
         block=(prod(block[:-1]), block[-1]),
         axes=(row_axis, tensor.roles[-1] if tensor.roles[-1] in ("M", "N") else None),
-        page_bytes=tile_bytes(tensor.dtype),
+        page_bytes=tile_bytes(data_format(tensor.dtype)),
         memory=layout.memory,
         shard=shard,
         shard_cores=shard_cores or (),
@@ -83,11 +83,6 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         batch_tiles=workload.grid[1],
         k_axis=1 if tensor.roles[-1] == "K" else 0 if "K" in tensor.roles else None,
     )
-
-
-def tile_bytes(dtype: str) -> int:
-    """Bytes of a hardware tile of ``dtype``; what the cost model does not know counts as 4 bytes an element."""
-    return 32 * 32 * ELEMENT_BYTES.get(dtype, 4)
 
 
 def cycles_per_tile(workload: WorkloadSpec, fidelity: str = "HiFi4") -> float:

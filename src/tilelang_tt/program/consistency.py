@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from math import prod
 
 from ..errors import Code, ProgramError, TTError
-from .spec import CircularBufferSpec, DataFormat, KernelSpec, ProgramSpec, TensorSpec
+from ..formats import tile_bytes
+from .spec import CircularBufferSpec, KernelSpec, ProgramSpec, TensorSpec
 
-TILE_BYTES: dict[DataFormat, int] = {"Float16_b": 2048, "Float16": 2048, "Float32": 4096, "Int32": 4096, "UInt32": 4096}
 MAX_CIRCULAR_BUFFERS = 32
 SOURCE_NAME = re.compile(r"[A-Za-z0-9_]+\.cpp")
 _NAME = re.compile(r"\S+")
@@ -77,7 +77,7 @@ def _tensor_problems(tensor: TensorSpec, spec: ProgramSpec) -> Iterable[str]:
 def _buffer_problems(buffer: CircularBufferSpec, tensors: dict[str, TensorSpec]) -> Iterable[str]:
     if not _NAME.fullmatch(buffer.name) or not 0 <= buffer.index < MAX_CIRCULAR_BUFFERS:
         yield f"circular buffer {buffer.index} called {buffer.name!r}"
-    if buffer.page_size != TILE_BYTES[buffer.data_format] or buffer.num_pages < 1:
+    if buffer.page_size != tile_bytes(buffer.data_format) or buffer.num_pages < 1:
         yield f"circular buffer {buffer.name!r} of {buffer.num_pages} pages of {buffer.page_size} bytes"
     if buffer.tensor is not None and (buffer.tensor not in tensors or tensors[buffer.tensor].shard is None):
         yield f"circular buffer {buffer.name!r} on the shards of {buffer.tensor!r}"

@@ -12,11 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from ..devices import Device
+from ..formats import DataFormat
 
 SCHEMA_VERSION = 1
-
-DataFormat = Literal["Float16_b", "Float16", "Float32", "Int32", "UInt32"]
-"""A circular buffer's element format, by its TT-Metalium name."""
 
 Role = Literal["reader", "compute", "writer"]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from ..devices import Device
 from ..errors import CapacityError, Code
+from ..formats import tile_bytes
 from ..program.spec import ProgramSpec, TensorSpec
-from .tiles import tile_bytes, tile_shape
+from .tiles import tile_shape
 
 DRAM_RESERVED_BYTES = 1 << 20
 """DRAM of every bank below the first tensor."""

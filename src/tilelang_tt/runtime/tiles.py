@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-TILE = 32
-"""Rows and columns of a hardware tile."""
+from ..formats import TILE
+
 FACE = 16
 
 FORMAT_DTYPES: dict[str, np.dtype] = {
@@ -24,11 +24,6 @@ FORMAT_DTYPES: dict[str, np.dtype] = {
     "UInt32": np.dtype(np.uint32),
 }
 """numpy's type of each TT-Metalium data format."""
-
-
-def tile_bytes(data_format: str) -> int:
-    """Bytes of one tile (page) of a data format."""
-    return TILE * TILE * FORMAT_DTYPES[data_format].itemsize
 
 
 def dtype_of(name: str) -> np.dtype:

@@ -6,8 +6,8 @@ from tilelang import tvm
 from tvm import tirx
 
 from .. import attrs
-from ..codegen import metalium
 from ..errors import UnsupportedError
+from ..formats import data_format, tile_bytes
 from ..language.kernel import read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
@@ -30,15 +30,15 @@ def PropagateTTLayout() -> tvm.transform.Pass:
         kernel, plain = read_kernel(func), plain_attrs(func)
         values = {}
         for tensor in kernel.tensors:
-            rows, cols = layout_of(plain, tensor).tile_shape
+            layout_of(plain, tensor)
             try:
-                data_format = metalium.data_format(tensor.dtype)
+                page_format = data_format(tensor.dtype)
             except UnsupportedError as error:
                 raise error.at(location_of(tensor.buffer)) from None
             values[f"{attrs.CB_PREFIX}{tensor.name}"] = {
-                "page_size": rows * cols * metalium.ELEMENT_BYTES[data_format],
+                "page_size": tile_bytes(page_format),
                 "depth": kernel.pipeline_depth.get(tensor.name, DOUBLE_BUFFER),
-                "data_format": data_format,
+                "data_format": page_format,
             }
         return with_attrs(func, values)
 

@@ -12,14 +12,13 @@ from tvm import arith, tirx
 from .. import attrs
 from ..devices import Device
 from ..errors import CapacityError, Code, PartitionError
+from ..formats import ELEMENT_BYTES, data_format
 from ..language.kernel import LaunchGrid, read_kernel
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition, parse_user_schedule, verify_buffers, verify_schedule
 from ..partition.policies import AUTO_POLICY
 from .common import device_of, function_pass, placed_buffer
 from .grid_to_persistent_tt import LOOP_VAR, index_recovery
-
-ELEMENT_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
@@ -161,7 +160,7 @@ def _verify_l1(plain: Mapping[str, Any], device: Device) -> None:
             elements = 1
             for size in value["nd_shard"]["shard_shape_elems"]:
                 elements *= size
-            sizes[key.removeprefix(attrs.BUFFER_PREFIX)] = elements * ELEMENT_BYTES[value["dtype"]]
+            sizes[key.removeprefix(attrs.BUFFER_PREFIX)] = elements * ELEMENT_BYTES[data_format(value["dtype"])]
     if sum(sizes.values()) > device.usable_l1_bytes:
         raise CapacityError(
             Code.L1_CAPACITY,

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import Code, ExecutionError, ProgramError
+from ...formats import tile_bytes
 from ...program.spec import ProgramSpec
 from ..placement import place
 from ..report import RunReport
-from ..tiles import FORMAT_DTYPES, tile_bytes
+from ..tiles import FORMAT_DTYPES
 from . import toolchain
 from .job import TensorFile, fault_error, job_text, read_outcome, run_report
 

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from ...errors import Code, ExecutionError, SourceLocation
+from ...formats import TILE, tile_bytes
 from ...program.spec import ProgramSpec, TensorSpec
 from ..placement import Placement, core_args, core_coordinates, tensor_bytes_per_unit, tensor_units
 from ..report import CoreReport, NocBytes, RunReport, TileOps
-from ..tiles import FORMAT_DTYPES, TILE, tile_bytes, tile_shape, tilize, untilize
+from ..tiles import FORMAT_DTYPES, tile_shape, tilize, untilize
 
 
 class TensorFile:
