@@ -365,3 +365,74 @@ def test_torch_tensors_in_and_out():
     a, b = torch.randn(128, 128, dtype=torch.float16), torch.randn(128, 128, dtype=torch.float16)
     c = program(a, b)
     torch.testing.assert_close(c, torch.relu(a.float() @ b.float()).half(), rtol=1e-2, atol=2e-2)
+
+
+def test_a_column_vector_after_a_product():
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((32, 64), "bfloat16"),
+        B: T.Tensor((64, 32), "bfloat16"),
+        w: T.Tensor((32,), "bfloat16"),
+        v: T.Tensor((32,), "bfloat16"),
+        C: T.Tensor((32, 32), "float32"),
+    ):
+        with T.Kernel(1, threads=128):
+            a, b = T.alloc_shared((32, 32), "bfloat16"), T.alloc_shared((32, 32), "bfloat16")
+            q = T.alloc_shared((32,), "bfloat16")
+            c = T.alloc_fragment((32, 32), "float32")
+            T.clear(c)
+            for k in T.Pipelined(2, num_stages=2):
+                T.copy(A[0, k * 32], a)
+                T.copy(B[k * 32, 0], b)
+                T.gemm(a, b, c)
+            T.copy(w[0], q)
+            for i, j in T.Parallel(32, 32):
+                c[i, j] = c[i, j] * q[i] + v[i]
+            T.copy(c, C[0, 0])
+
+    a, b = random((32, 64), "bfloat16", 1), random((64, 32), "bfloat16", 2)
+    w, v, c = random((32,), "bfloat16", 3), random((32,), "bfloat16", 4), empty((32, 32), "float32")
+    tt.compile(kernel)(a, b, w, v, c)
+    assert_close(c, f32(a) @ f32(b) * f32(w)[:, None] + f32(v)[:, None], "float32")
+
+
+@pytest.mark.parametrize(("trans_a", "trans_b"), [(False, False), (True, False), (False, True)])
+def test_products_of_operands_changed_in_place(trans_a, trans_b):
+    @T.prim_func
+    def kernel(A: T.Tensor((32, 32), "bfloat16"), B: T.Tensor((32, 32), "bfloat16"), C: T.Tensor((32, 32), "float32")):
+        with T.Kernel(1, threads=128):
+            a, b = T.alloc_shared((32, 32), "bfloat16"), T.alloc_shared((32, 32), "bfloat16")
+            c = T.alloc_fragment((32, 32), "float32")
+            T.copy(A[0, 0], a)
+            T.copy(B[0, 0], b)
+            for i, j in T.Parallel(32, 32):
+                a[i, j] = a[i, j] * 0.5
+            for i, j in T.Parallel(32, 32):
+                b[i, j] = b[i, j] * 0.25
+            T.gemm(a, b, c, transpose_A=trans_a, transpose_B=trans_b, clear_accum=True)
+            T.copy(c, C[0, 0])
+
+    a, b = random((32, 32), "bfloat16", 1), random((32, 32), "bfloat16", 2)
+    c = empty((32, 32), "float32")
+    tt.compile(kernel)(a, b, c)
+    left, right = (f32(a).T if trans_a else f32(a)), (f32(b).T if trans_b else f32(b))
+    assert_close(c, left @ right / 8, "float32")
+
+
+def test_a_loaded_row_vector_that_a_loop_changes():
+    @T.prim_func
+    def kernel(p: T.Tensor((32,), "float32"), C: T.Tensor((2, 32, 32), "float32")):
+        with T.Kernel(1, threads=128):
+            row = T.alloc_fragment((32,), "float32")
+            c = T.alloc_fragment((32, 32), "float32")
+            T.copy(p[0], row)
+            for k in T.serial(2):
+                for i, j in T.Parallel(32, 32):
+                    c[i, j] = row[j]
+                T.copy(c, C[k, 0, 0])
+                for j in T.Parallel(32):
+                    row[j] = row[j] + 0.5
+
+    p, c = random((32,), "float32", 1), empty((2, 32, 32), "float32")
+    tt.compile(kernel)(p, c)
+    assert_close(c, np.stack([np.tile(p, (32, 1)), np.tile(p + 0.5, (32, 1))]), "float32")

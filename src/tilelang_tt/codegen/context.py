@@ -402,6 +402,13 @@ class Context:
 
     def matmul(self, a: CircularBuffer, b: CircularBuffer, transpose: int, ct: int, rt: int, kt: int) -> None:
         """Matrix products: ``rt`` x ``ct`` tiles of DST at a time, a's rows ``kt`` tiles apart."""
+        if (a.data_format == "Float16") != (b.data_format == "Float16"):
+            raise self.unsupported(
+                "the matrix engine takes float16 together with float16 only",
+                subject=a.name,
+                found=f"{a.data_format} and {b.data_format}",
+                hint="give both operands of T.gemm one dtype",
+            )
         self.headers.add(metalium.MATMUL_HEADER)
         a.feeds_matrix_engine = b.feeds_matrix_engine = True
         arguments = f"{a.name}, {b.name}, {transpose}, {ct}, {rt}, {kt}"

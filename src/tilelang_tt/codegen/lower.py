@@ -39,6 +39,7 @@ from .tile_program import (
     TileExpr,
     TileProgram,
     Unary,
+    operands,
     reads,
     sets,
     walk,
@@ -120,7 +121,7 @@ class _Lowering:
         ctx = self.ctx
         if ctx.held is not None and ctx.held.name not in ctx.open_accumulators:
             ctx.free_dst()
-        for name in {statement.dst for statement in walk(loop.body) if isinstance(statement, Load)}:
+        for name in _loaded_in(loop):
             ctx.pop_everywhere(("load", name))
         accumulators = [gemm for gemm in carried_accumulators(loop) if gemm.c not in ctx.open_accumulators]
         states = begin_states(ctx, loop, {gemm.c for gemm in accumulators} | set(ctx.open_accumulators))
@@ -148,8 +149,12 @@ class _Lowering:
         changed = {sets(statement) for statement in inside}
         for name in dict.fromkeys(name for statement in inside for name in reads(statement)):
             value = self.ctx.values.get(name)
-            if name not in changed and isinstance(value, (Apply, Select)):
+            if name in changed or value is None:
+                continue
+            if isinstance(value, (Apply, Select)):
                 materialise(self.ctx, name, value)
+            # The loop may run not at all, and what comes after it counts on the tiles being there.
+            self.ctx.await_operands(self.ctx.values[name])
 
     def _forget_what_the_body_set(self, loop: Loop, before: dict[str, Value]) -> None:
         """Buffers hold what they held before a loop or, where its body set them, nothing that is known."""
@@ -378,7 +383,7 @@ class _Lowering:
         """A block of a tensor that an expression reads without a copy: brought once for all its readings."""
         if source not in self.direct:
             number = sum(other.tensor == source.tensor for other in self.direct)
-            name = f"{source.tensor}_direct" + (f"_{number + 1}" if number else "")
+            name = direct_name(source.tensor, number)
             started: list[CircularBuffer] = []
             self.direct[source] = self._tensor_tiles(source, name, started)
             self._finish_reads(started)
@@ -396,6 +401,23 @@ class _Lowering:
             return value
         tiles = materialise(self.ctx, expr.block, value)
         return Operand(tiles, expr.block, _access(expr.broadcast, tiles))
+
+
+def _loaded_in(loop: Loop) -> list[str]:
+    """The names of the circular buffers that a loop's body brings blocks of tensors to."""
+    names: list[str] = []
+    for statement in walk(loop.body):
+        if isinstance(statement, Load):
+            names.append(statement.dst)
+        elif isinstance(statement, (Map, Store)):
+            tensors = [leaf.source.tensor for leaf in operands(statement.value) if isinstance(leaf, TensorTile)]
+            names += [direct_name(tensor, number) for tensor in tensors for number in range(len(tensors))]
+    return list(dict.fromkeys(names))
+
+
+def direct_name(tensor: str, number: int) -> str:
+    """What the circular buffer for the ``number``-th block of ``tensor`` in an expression is called after."""
+    return f"{tensor}_direct" + (f"_{number + 1}" if number else "")
 
 
 def _access(broadcast: Broadcast, tiles: Tiles) -> Access:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
 from .elementwise import materialise
-from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, walk
+from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,15 @@ def gemm_statement(ctx: Context, gemm: Gemm) -> None:
 
 def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statement, ...]) -> bool:
     """Only an accumulator that fits DST, and that nothing else in ``region`` takes DST from."""
-    computing = [s for s in walk(region) if isinstance(s, (Gemm, Map, Reduce, Store))]
-    loaded = {s.dst for s in walk(ctx.program.tile_loop.body) if isinstance(s, Load)}
-    as_loaded = {gemm.a, gemm.b} <= loaded and not gemm.transpose_a
+    computing = [
+        s
+        for s in walk(region)
+        if isinstance(s, (Gemm, Map, Reduce, Store)) or (isinstance(s, Load) and s.dst in ctx.orientation)
+    ]
+    statements = walk(ctx.program.tile_loop.body)
+    loaded = {s.dst for s in statements if isinstance(s, Load)}
+    computed = {sets(s) for s in statements if not isinstance(s, Load)}
+    as_loaded = {gemm.a, gemm.b} <= loaded - computed and not gemm.transpose_a
     return block.rows * block.cols <= DST_TILES and computing == [gemm] and as_loaded
 
 
@@ -158,6 +164,7 @@ def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:
     ctx.await_operands(value)
     if not isinstance(value, Operand) or value.tiles.cb is None:
         value = Operand(materialise(ctx, name, value), name)
+    ctx.await_operands(value)
     tiles = _transposed(ctx, name, value.tiles) if transpose else value.tiles
     ctx.await_operands(Operand(tiles, name))
     return tiles

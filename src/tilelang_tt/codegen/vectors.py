@@ -15,7 +15,7 @@ from . import metalium
 from .context import DST_TILES, Context, Operand, Orientation, Tiles, Value, largest_divisor, plus
 from .elementwise import evaluate
 from .matmul import transpose_into
-from .tile_program import BlockTile, Broadcast, Map, Reduce, Statement, Store, TileProgram, operands, walk
+from .tile_program import BlockTile, Broadcast, Load, Map, Reduce, Statement, Store, TileProgram, operands, sets, walk
 
 
 def orientations(program: TileProgram) -> dict[str, Orientation]:
@@ -70,12 +70,15 @@ def needs_replication(program: TileProgram, name: str, orientation: Orientation)
         for leaf in operands(statement.value)
         if isinstance(leaf, BlockTile) and leaf.block == name
     ]
+    if any(sets(s) == name and not isinstance(s, Load) for s in walk((program.tile_loop,))):
+        return True
     plain_stores = [s for s in walk((program.tile_loop,)) if isinstance(s, Store) and s.value == BlockTile(name)]
     return orientation == "col" or len([use for use in uses if use != "row"]) > len(plain_stores)
 
 
 def replicated(ctx: Context, name: str, source: Tiles, orientation: Orientation) -> Tiles:
     """A loaded vector in the form that the engines compute with."""
+    ctx.free_dst()
     row = _same_in_every_row(ctx, name, source)
     if orientation == "row":
         return row
@@ -100,6 +103,7 @@ def vector_orientation(ctx: Context, store: Store) -> Orientation:
 
 def as_row(ctx: Context, name: str, column: Value, length: int, data_format: DataFormat) -> Tiles:
     """A vector of ``length`` tiles that lies along rows, as tiles whose rows all hold it."""
+    ctx.free_dst()
     ctx.await_operands(column)
     purpose = f"{name}, the same in every column"
     column_cb = ctx.spare_buffer("column", name, data_format, length, purpose=purpose)
