@@ -54,6 +54,7 @@ def nd(**changes):
 
 REFUSED = {
     "a key that is not one": ({"memroy": "L1"}, Code.UNKNOWN_KEY, "did you mean 'memory'?"),
+    "what is no dictionary": (5, Code.BAD_VALUE, "5"),
     "a memory that is not one": ({"memory": "L2"}, Code.BAD_VALUE, "'L2'"),
     "no nd_shard": ({"memory": "L1", "layout": "sharded"}, Code.ND_SHARD_MISSING, "nd_shard"),
     "no axes": (nd(axes=None), Code.ND_SHARD_MISSING, "axes"),

@@ -115,9 +115,7 @@ def _source(ctx: Context, role: Role, partition: WorkPartition, program: TilePro
     if role == "compute":
         nodes = [*_startup(ctx, stream.nodes), *nodes]
     nodes = without_unused([*_declarations(ctx, role, partition, program), *nodes])
-    kernel = render_kernel(_headers(ctx, role), _comment(role, program, partition), "", nodes)
-    helpers = "\n".join(text for name, text in metalium.HELPERS.items() if f"{name}(" in kernel)
-    return render_kernel(_headers(ctx, role), _comment(role, program, partition), helpers, nodes)
+    return render_kernel(_headers(ctx, role), _comment(role, program, partition), metalium.HELPERS, nodes)
 
 
 def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: TileProgram) -> list[Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .circular_buffers import CircularBuffer
 from .streams import Configure, Define, For, Line, Node
@@ -10,11 +10,15 @@ from .streams import Configure, Define, For, Line, Node
 INDENT = "    "
 
 
-def render_kernel(headers: Sequence[str], comment: Sequence[str], helpers: str, nodes: Sequence[Node]) -> str:
-    """A kernel's source: includes, a comment, helper functions, and ``kernel_main`` with ``nodes``."""
+def render_kernel(
+    headers: Sequence[str], comment: Sequence[str], helpers: Mapping[str, str], nodes: Sequence[Node]
+) -> str:
+    """A kernel's source: includes, those of ``helpers`` (by name) that it calls, and ``kernel_main`` with ``nodes``."""
     lines = [f"#include <{header}>" if "/" not in header else f'#include "{header}"' for header in headers]
-    lines += ["", *([helpers] if helpers else []), *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
-    lines += _render(nodes, 1)
+    body = _render(nodes, 1)
+    called = "\n".join(text for name, text in helpers.items() if any(f"{name}(" in line for line in body))
+    lines += ["", *([called] if called else []), *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
+    lines += body
     return "\n".join([*lines, "}", ""])
 
 

@@ -18,7 +18,7 @@ def annotate_tt_layout(func: Func, layout: Mapping[str, Mapping[str, Any]]) -> F
     ``core_ranges``); ``tilelang_tt.layout`` has constructors. Annotating again adds to or replaces what was said of a
     buffer. The function given is not changed. InferTTLayout checks the values.
     """
-    return _merged(func, attrs.USER_LAYOUT, {name: dict(entry) for name, entry in layout.items()})
+    return _merged(func, attrs.USER_LAYOUT, dict(layout))
 
 
 def annotate_tt_schedule(func: Func, schedule: Mapping[str, Any]) -> Func:

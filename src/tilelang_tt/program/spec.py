@@ -90,7 +90,7 @@ class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
 
     Its source is ``kernels/<source>``. Compile-time arguments are, in order, those of a ``TensorAccessor`` for each
     of ``accessors`` (encoded by the executor), and ``named_args`` by name. Per-core runtime arguments are the
-    program's canonical ones (``ProgramSpec.core_args``), the same for all three kernels; common runtime arguments
+    program's canonical ones (``WorkPartition.core_payload``), the same for all three kernels; common runtime arguments
     are the addresses of all tensors, in parameter order.
     """
 

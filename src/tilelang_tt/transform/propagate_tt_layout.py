@@ -30,6 +30,7 @@ def PropagateTTLayout() -> tvm.transform.Pass:
         kernel, plain = read_kernel(func), plain_attrs(func)
         values = {}
         for tensor in kernel.tensors:
+            # Refuses a tensor without a layout: what is staged depends on its tiles, which are all of one shape so far.
             layout_of(plain, tensor)
             try:
                 page_format = data_format(tensor.dtype)
