@@ -9,14 +9,15 @@ SECTIONS = (
 )  # fmt: skip
 HEAD = """# What of the tile language compiles
 
-Written by `python tests/make_coverage.py` from `tests/test_tile_language.py`, where a kernel for each supported
-construct is held against torch on the emulator, and `tests/test_tile_language_refused.py`, where each refusal is held
-to its words.
+Written by `python tests/make_coverage.py` from `tests/test_tile_language.py` and `tests/test_control_flow.py`, where a
+kernel for each supported construct is held against torch on the emulator, and `tests/test_tile_language_refused.py`,
+where each refusal is held to its words.
 `examples/gallery/` has whole kernels. Anything else is refused too, by the construct's name and line.
 """
 
 
 def table() -> str:
+    import test_control_flow  # noqa: F401 (importing registers the rows)
     import test_tile_language  # noqa: F401 (importing registers the rows)
     import test_tile_language_refused  # noqa: F401
     from constructs import ROWS

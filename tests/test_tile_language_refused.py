@@ -72,19 +72,6 @@ def test_if_in_parallel():
     return kernel
 
 
-@refused("Conditions", "`if` around statements", "if is not supported outside T.Parallel")
-def test_if_around_statements():
-    @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
-        with T.Kernel(2, threads=128) as bx:
-            A_shared = T.alloc_shared((32, 64), D)
-            T.copy(A[bx * 32, 0], A_shared)
-            if bx > 0:
-                T.copy(A_shared, C[bx * 32, 0])
-
-    return kernel
-
-
 @refused("Loops", "`while`", "while is not supported outside T.Parallel")
 def test_while():
     @T.prim_func

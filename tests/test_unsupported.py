@@ -42,18 +42,6 @@ def test_an_operation_that_has_no_lowering():
     refuse(kernel, "T.cumsum is not supported", "scan")
 
 
-def test_a_condition():
-    @T.prim_func
-    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
-        with T.Kernel(2, threads=128) as bx:
-            A_shared = T.alloc_shared((32, 64), DTYPE)
-            T.copy(A[bx * 32, 0], A_shared)
-            if bx > 0:
-                T.copy(A_shared, B[bx * 32, 0])
-
-    refuse(kernel, "if is not supported")
-
-
 def test_an_operation_in_a_parallel_body():
     @T.prim_func
     def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):

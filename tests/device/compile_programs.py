@@ -17,8 +17,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import control_kernels
 import kernels
 
 import tilelang_tt as tt
@@ -234,6 +236,30 @@ def gallery_cases() -> Iterator[Case]:
                 yield Case(name, func, inputs, expected, example.tolerance, layout)
 
 
+def control_cases() -> Iterator[Case]:
+    """Branches, and loops that carry what they load."""
+    yield control("control_block", *control_kernels.branches_on_the_block())
+    yield control("control_loop", *control_kernels.branches_in_a_loop())
+    yield control("control_nested", *control_kernels.branches_inside_branches())
+    yield control("control_signed", *control_kernels.signed_conditions())
+    yield control("control_carried", *control_kernels.loads_that_loops_carry("block"))
+    yield control("control_reload", *control_kernels.reload_of_a_buffer_in_use())
+
+
+def control(name: str, func: Any, reference: Callable[..., Any], outputs: int) -> Case:
+    """A kernel of control_kernels.py, with inputs drawn."""
+    buffers = [func.buffer_map[param] for param in func.params]
+    inputs = {
+        str(buffer.name): random(tuple(int(dim) for dim in buffer.shape), str(buffer.dtype), seed)
+        for seed, buffer in enumerate(buffers[:-outputs])
+    }
+    results = reference(*(torch.from_numpy(f32(value)).double() for value in inputs.values()))
+    results = results if isinstance(results, list) else [results]
+    names = [str(buffer.name) for buffer in buffers[-outputs:]]
+    expected = {name: value.numpy().astype(np.float32) for name, value in zip(names, results, strict=True)}
+    return Case(name, func, inputs, expected)
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
@@ -241,6 +267,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     policy_cases,
     odd_cases,
     gallery_cases,
+    control_cases,
 )
 
 

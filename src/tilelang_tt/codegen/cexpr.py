@@ -1,16 +1,21 @@
 """Integer TIR expressions as C++ expressions over ``uint32_t``.
 
-Every index of a kernel is non-negative, so floor division and modulo are C++'s own.
+Sums and products of negative numbers wrap around, so that they are right modulo 2**32. Where sign matters (comparisons,
+floor division, minima) and numbers may be negative, they are taken as ``int32_t``.
 """
 
 from __future__ import annotations
 
-from tvm import tirx
+from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
+from . import metalium
 
-_INFIX = {tirx.Add: ("+", 1), tirx.Sub: ("-", 1), tirx.Mul: ("*", 2), tirx.FloorDiv: ("/", 2), tirx.FloorMod: ("%", 2)}
-_ATOM = 3
+_INFIX = {tirx.Add: ("+", 4), tirx.Sub: ("-", 4), tirx.Mul: ("*", 5), tirx.FloorDiv: ("/", 5), tirx.FloorMod: ("%", 5)}
+_COMPARE = {tirx.LT: "<", tirx.LE: "<=", tirx.GT: ">", tirx.GE: ">=", tirx.EQ: "==", tirx.NE: "!="}
+_FLOOR = {tirx.FloorDiv: metalium.FLOOR_DIV_NAME, tirx.FloorMod: metalium.FLOOR_MOD_NAME}
+_LOGIC = {tirx.And: ("&&", 2), tirx.Or: ("||", 1)}
+_ATOM = 6
 
 CPP_KEYWORDS = frozenset(
     [
@@ -91,9 +96,10 @@ RESERVED = CPP_KEYWORDS | {"i", "j", "k", "r", "c"}
 
 
 class Names:
-    """The C++ names of a kernel's variables: each its own, none reserved."""
+    """The C++ names of a kernel's variables: each its own, none reserved; and what is known of their values."""
 
-    def __init__(self) -> None:
+    def __init__(self, analyzer: arith.Analyzer) -> None:
+        self.analyzer = analyzer
         self._of: dict[tirx.Var, str] = {}
         self._taken: set[str] = set(RESERVED)
 
@@ -110,10 +116,11 @@ class Names:
 
 
 def cexpr(expr: tirx.PrimExpr, names: Names) -> str:
-    """``expr`` in C++.
+    """``expr``, a number or a condition, in C++.
 
     Raises:
-        UnsupportedError: ``unsupported``, for anything but variables, constants, + - * // % min and max.
+        UnsupportedError: ``unsupported``, for anything but variables, constants, + - * // % min max, comparisons, and,
+            or, not.
     """
     return _render(expr, names)[0]
 
@@ -124,15 +131,26 @@ def _render(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
         return str(int(expr.value)), _ATOM
     if isinstance(expr, tirx.Var):
         return names.name(expr), _ATOM
+    if isinstance(expr, tirx.Cast) and str(expr.dtype).startswith("int"):
+        return _render(expr.value, names)
     if isinstance(expr, (tirx.Min, tirx.Max)):
-        (a, _), (b, _) = _render(expr.a, names), _render(expr.b, names)
+        a, b = _signed((expr.a, expr.b), names)
         return f"({a} {'<' if isinstance(expr, tirx.Min) else '>'} {b} ? {a} : {b})", _ATOM
+    if type(expr) in _FLOOR and not _never_negative(expr.a, names):
+        return f"{_FLOOR[type(expr)]}({_render(expr.a, names)[0]}, {_render(expr.b, names)[0]})", _ATOM
     if type(expr) in _INFIX:
-        sign, strength = _INFIX[type(expr)]
-        (a, left), (b, right) = _render(expr.a, names), _render(expr.b, names)
-        a = a if left >= strength else f"({a})"
-        b = b if right > strength else f"({b})"
-        return f"{a} {sign} {b}", strength
+        return _infix(expr, *_INFIX[type(expr)], names)
+    if type(expr) in _LOGIC:
+        return _infix(expr, *_LOGIC[type(expr)], names)
+    if type(expr) in _COMPARE and str(expr.a.dtype).startswith(("int", "uint")):
+        a, b = _signed((expr.a, expr.b), names)
+        return f"{a} {_COMPARE[type(expr)]} {b}", 3
+    if isinstance(expr, tirx.Not):
+        return f"!({_render(expr.a, names)[0]})", _ATOM
+    if isinstance(expr, tirx.Select) or _is_choice(expr):
+        parts = (expr.condition, expr.true_value, expr.false_value) if isinstance(expr, tirx.Select) else expr.args
+        condition, a, b = (_render(part, names)[0] for part in parts)
+        return f"({condition} ? {a} : {b})", _ATOM
     raise UnsupportedError(
         Code.UNSUPPORTED,
         "an index is not made of + - * // % min max",
@@ -140,3 +158,26 @@ def _render(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
         found=expr,
         expected="an affine index of block indices and loop variables",
     )
+
+
+def _infix(expr: tirx.PrimExpr, sign: str, strength: int, names: Names) -> tuple[str, int]:
+    (a, left), (b, right) = _render(expr.a, names), _render(expr.b, names)
+    a = a if left >= strength else f"({a})"
+    b = b if right > strength else f"({b})"
+    return f"{a} {sign} {b}", strength
+
+
+def _signed(sides: tuple[tirx.PrimExpr, ...], names: Names) -> list[str]:
+    """The numbers to compare: as signed ones, unless none of them can be negative."""
+    texts = [_render(side, names) for side in sides]
+    if all(_never_negative(side, names) for side in sides):
+        return [text if strength > 3 else f"({text})" for text, strength in texts]
+    return [text if text.isdigit() else f"int32_t({text})" for text, _ in texts]
+
+
+def _never_negative(expr: tirx.PrimExpr, names: Names) -> bool:
+    return names.analyzer.can_prove(expr >= 0)
+
+
+def _is_choice(expr: tirx.PrimExpr) -> bool:
+    return isinstance(expr, tirx.Call) and str(expr.op.name).endswith("if_then_else")

@@ -13,6 +13,7 @@ from ..formats import DataFormat, data_format
 from . import metalium
 from .cexpr import identifier
 from .circular_buffers import CircularBuffer, CircularBuffers
+from .liveness import Liveness
 from .streams import Define, For, Line, Node, Stream
 from .tile_program import Constant, TileProgram
 
@@ -173,6 +174,7 @@ class Context:
     staging: Mapping[str, Staging]
     shards: Mapping[str, Shard]
     orientation: Mapping[str, Orientation]
+    liveness: Liveness
     reader: Stream = field(default_factory=Stream)
     compute: Stream = field(default_factory=Stream)
     writer: Stream = field(default_factory=Stream)
@@ -192,7 +194,7 @@ class Context:
     """What the kernels do after their last work tile."""
 
     carrying: list[CircularBuffer] = field(default_factory=list)
-    """The circular buffers of what the loops that are open carry."""
+    """The circular buffers of what the loops that are open carry, and of what the branches that are open leave."""
     location: SourceLocation | None = None
     _made: dict[tuple[str, ...], CircularBuffer] = field(default_factory=dict)
 
@@ -248,9 +250,9 @@ class Context:
         """The circular buffer format of an on-chip buffer."""
         return data_format(self.program.block(name).dtype)
 
-    def is_made(self, key: tuple[str, ...]) -> bool:
-        """Whether a circular buffer was made for ``key``."""
-        return key in self._made
+    def made(self, key: tuple[str, ...]) -> CircularBuffer | None:
+        """The circular buffer that was made for ``key``, if one was."""
+        return self._made.get(key)
 
     def reserve(self, buffer: CircularBuffer) -> None:
         """Wait for room for a block in ``buffer``, which the compute kernel is about to fill."""
@@ -270,11 +272,10 @@ class Context:
             self._pop(popping)
             self.scopes[-1].remove(popping)
 
-    def pop_everywhere(self, key: tuple[str, ...]) -> None:
-        """Pop what any open scope holds of the buffer made for ``key``: a loop is about to fill it again and again."""
-        buffer = self._made.get(key)
+    def pop_everywhere(self, buffer: CircularBuffer) -> None:
+        """Pop what any open scope holds of ``buffer``: a loop or branch is about to fill it again."""
         for scope in self.scopes:
-            for popping in [popping for popping in scope if buffer is not None and popping.tiles.cb is buffer]:
+            for popping in [popping for popping in scope if popping.tiles.cb is buffer]:
                 self._pop(popping)
                 scope.remove(popping)
 
@@ -329,7 +330,7 @@ class Context:
         """
         data_format: DataFormat = "Float16" if partner.data_format == "Float16" else "Float32"
         key = ("ones", data_format)
-        fresh = not self.is_made(key)
+        fresh = self.made(key) is None
         buffer = self.buffer(key, "ones", data_format, 1, purpose="a tile of ones, to sum and to spread")
         if fresh:
             making = Stream()
@@ -347,7 +348,7 @@ class Context:
     def indices(self, axis: Literal["row", "column"]) -> Tiles:
         """A tile whose elements are the numbers of their rows (or columns), made once per core by the reader."""
         key = ("indices", axis)
-        fresh = not self.is_made(key)
+        fresh = self.made(key) is None
         purpose = f"a tile of {axis} numbers, for conditions on indices"
         buffer = self.buffer(key, f"{axis}_numbers", "Float16_b", 1, purpose=purpose)
         if fresh:

@@ -23,6 +23,7 @@ from .elements import element_expr
 from .tile_program import (
     Block,
     BlockTile,
+    Branch,
     Constant,
     Gemm,
     Let,
@@ -58,7 +59,10 @@ class _Extraction:
     func: tirx.PrimFunc
     blocks: dict[str, Block] = field(default_factory=dict)
     analyzer: arith.Analyzer = field(default_factory=arith.Analyzer)
-    names: Names = field(default_factory=Names)
+    names: Names = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.analyzer)
 
     def run(self) -> TileProgram:
         self.plain = plain_attrs(self.func)
@@ -123,6 +127,8 @@ class _Extraction:
             return self._statements(node.body) if isinstance(node, tirx.AttrStmt) else []
         if isinstance(node, tirx.For):
             return self._loop(node)
+        if isinstance(node, tirx.IfThenElse):
+            return self._branch(node)
         if isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
             return self._tile_op(node.value)
         raise self._unsupported(f"{_describe(node)} is not supported outside T.Parallel", subject=_describe(node))
@@ -158,8 +164,22 @@ class _Extraction:
         extent = self.analyzer.simplify(loop.extent)
         self.analyzer.bind(variable, tvm.ir.Range(0, extent))
         may_be_empty = not self.analyzer.can_prove(extent >= 1)
+        counted = loop.extent if self.analyzer.can_prove(extent >= 0) else tirx.max(extent, 0)
         statements = tuple(self._statements(body))
-        return [Loop(self.names.name(variable), cexpr(loop.extent, self.names), statements, may_be_empty)]
+        return [Loop(self.names.name(variable), cexpr(counted, self.names), statements, may_be_empty)]
+
+    def _branch(self, branch: tirx.IfThenElse) -> list[Statement]:
+        condition = self.analyzer.simplify(branch.condition)
+        arms = (branch.then_case, branch.else_case)
+        if isinstance(condition, tirx.IntImm):
+            taken = arms[0] if int(condition) else arms[1]
+            return [] if taken is None else self._statements(taken)
+        text = cexpr(condition, self.names)
+        bodies: list[tuple[Statement, ...]] = []
+        for arm, known in zip(arms, (condition, tirx.Not(condition)), strict=True):
+            with self.analyzer.constraint_scope(known):
+                bodies.append(() if arm is None else tuple(self._statements(arm)))
+        return [Branch(text, *bodies)]
 
     def _tile_op(self, call: tirx.Call) -> list[Statement]:
         name, buffers = tile_ops.op_name(call), tile_ops.buffers_of(call)

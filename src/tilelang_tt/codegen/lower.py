@@ -9,19 +9,43 @@ transfer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from . import metalium
 from .circular_buffers import CircularBuffer
-from .context import Access, Apply, Context, Indices, Operand, Orientation, Select, Shard, Staging, Tiles, Value, plus
-from .elementwise import evaluate, materialise
+from .context import (
+    Access,
+    Apply,
+    Context,
+    Indices,
+    Operand,
+    Orientation,
+    Select,
+    Shard,
+    Staging,
+    Tiles,
+    Value,
+    leaves,
+    plus,
+)
+from .elementwise import evaluate, materialise, stage_value
+from .liveness import Liveness, set_in, stays_in_its_scope
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
 from .reduce import reduce_statement
-from .state import begin_states, end_states, enter_states, leave_states
-from .streams import Define, Line
+from .state import (
+    begin_merged,
+    begin_states,
+    end_merged,
+    end_states,
+    enter_states,
+    leave_arm,
+    leave_states,
+)
+from .streams import Define, Line, Stream
 from .tile_program import (
     Binary,
     BlockTile,
+    Branch,
     Broadcast,
     Choose,
     Constant,
@@ -55,7 +79,7 @@ def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[
         UnsupportedError: ``unsupported``, for what the engines of a core cannot do as written.
         CapacityError: ``l1-capacity``, when circular buffers run out.
     """
-    ctx = Context(program, staging, shards, orientations(program))
+    ctx = Context(program, staging, shards, orientations(program), Liveness(program))
     lowering = _Lowering(ctx)
     loop = program.tile_loop
     for stream in ctx.streams:
@@ -94,10 +118,14 @@ class _Lowering:
     def _group(self, group: list[Statement]) -> None:
         first = group[0]
         self.direct = {}
+        if isinstance(first, (Map, Store)):
+            self._rescue(_loaded_in(first), self.ctx.liveness.before(first))
         if isinstance(first, Load):
             self._loads([load for load in group if isinstance(load, Load)])
         elif isinstance(first, Loop):
             self._loop(first)
+        elif isinstance(first, Branch):
+            self._branch(first)
         elif isinstance(first, Let):
             for stream in self.ctx.streams:
                 stream.add(Define(first.var, first.value))
@@ -121,10 +149,9 @@ class _Lowering:
         ctx = self.ctx
         if ctx.held is not None and ctx.held.name not in ctx.open_accumulators:
             ctx.free_dst()
-        for name in _loaded_in(loop):
-            ctx.pop_everywhere(("load", name))
         accumulators = [gemm for gemm in carried_accumulators(loop) if gemm.c not in ctx.open_accumulators]
         states = begin_states(ctx, loop, {gemm.c for gemm in accumulators} | set(ctx.open_accumulators))
+        self._release_loaded(loop)
         self._compute_invariants(loop)
         for gemm in accumulators:
             open_accumulator(ctx, gemm, (loop,))
@@ -138,36 +165,79 @@ class _Lowering:
         ctx.end_scope()
         for stream in ctx.streams:
             stream.close_loop()
-        self._forget_what_the_body_set(loop, before)
+        self._restore(before, set_in(loop.body))
         end_states(ctx, states)
         for gemm in accumulators:
             close_accumulator(ctx, gemm.c)
 
+    def _branch(self, branch: Branch) -> None:
+        ctx = self.ctx
+        if ctx.held is not None and ctx.held.name not in ctx.open_accumulators:
+            ctx.free_dst()
+        self._release_loaded(branch)
+        merged = begin_merged(ctx, branch)
+        self._await_before(branch)
+        before = dict(ctx.values)
+        for begin, arm in ((Stream.open_branch, branch.then), (Stream.open_otherwise, branch.otherwise)):
+            for stream in ctx.streams:
+                begin(stream, branch.condition)
+            ctx.scopes.append([])
+            self._statements(arm)
+            leave_arm(ctx, merged)
+            ctx.end_scope()
+            self._restore(before)
+        for stream in ctx.streams:
+            stream.close_branch()
+        self._restore(before, set_in((*branch.then, *branch.otherwise)))
+        end_merged(ctx, merged)
+
+    def _release_loaded(self, statement: Loop | Branch) -> None:
+        """Empty the circular buffers that the bodies of ``statement`` load into."""
+        names = _loaded_in(statement)
+        self._rescue(names, self.ctx.liveness.before(statement) | self.ctx.liveness.after(statement))
+        for name in names:
+            buffer = self.ctx.made(("load", name))
+            if buffer is not None:
+                self.ctx.pop_everywhere(buffer)
+
+    def _rescue(self, loads: Collection[str], live: Collection[str]) -> None:
+        """The ``live`` buffers whose value is made of tiles that were loaded as one of ``loads``, and are about to be
+        overwritten, get tiles of their own."""
+        ctx = self.ctx
+        going = [buffer for name in loads if (buffer := ctx.made(("load", name))) is not None]
+        for name, value in list(ctx.values.items()):
+            if name in live and any(leaf.tiles.cb in going and not leaf.tiles.stale for leaf in leaves(value)):
+                ctx.values[name] = Operand(stage_value(ctx, name, value), name)
+
     def _compute_invariants(self, loop: Loop) -> None:
         """What the body only reads is computed once, before it."""
-        inside = walk(loop.body)
-        changed = {sets(statement) for statement in inside}
-        for name in dict.fromkeys(name for statement in inside for name in reads(statement)):
+        changed = set_in(loop.body)
+        for name in dict.fromkeys(name for statement in walk(loop.body) for name in reads(statement)):
             value = self.ctx.values.get(name)
-            if name in changed or value is None:
-                continue
-            if isinstance(value, (Apply, Select)):
+            if name not in changed and isinstance(value, (Apply, Select)):
                 materialise(self.ctx, name, value)
-            # The loop may run not at all, and what comes after it counts on the tiles being there.
-            self.ctx.await_operands(self.ctx.values[name])
+        self._await_before(loop)
 
-    def _forget_what_the_body_set(self, loop: Loop, before: dict[str, Value]) -> None:
-        """Buffers hold what they held before a loop or, where its body set them, nothing that is known."""
-        values = self.ctx.values
-        changed = {sets(statement) for statement in walk(loop.body)}
-        values.clear()
-        values.update({name: value for name, value in before.items() if name not in changed})
+    def _await_before(self, statement: Loop | Branch) -> None:
+        """Wait for the tiles that the bodies of ``statement`` read: they may run not at all, and what comes after them
+        counts on the tiles being there."""
+        needed = self.ctx.liveness.before(statement)
+        for name, value in self.ctx.values.items():
+            if name in needed:
+                self.ctx.await_operands(value)
+
+    def _restore(self, before: dict[str, Value], unknown: Collection[str] = ()) -> None:
+        """Buffers hold what they held ``before`` or, where ``unknown``, nothing that is known."""
+        self.ctx.values.clear()
+        self.ctx.values.update({name: value for name, value in before.items() if name not in unknown})
 
     # ---- tensors in ------------------------------------------------------------------------------------------------
 
     def _loads(self, group: list[Load]) -> None:
         """Adjacent loads: all their reads are in flight before the one barrier."""
         started: list[CircularBuffer] = []
+        names = {load.dst for load in group}
+        self._rescue(names, self.ctx.liveness.before(group[0]) - names)
         for load in group:
             tiles = self._tensor_tiles(load.source, load.dst, started)
             self.ctx.values[load.dst] = Operand(tiles, load.dst)
@@ -181,7 +251,7 @@ class _Lowering:
         if name not in ctx.orientation or self._passes_through(name):
             return
         orientation = ctx.orientation[name]
-        if needs_replication(ctx.program, name, orientation):
+        if name in ctx.liveness.crossing or needs_replication(ctx.program, name, orientation):
             value = ctx.values[name]
             assert isinstance(value, Operand)
             ctx.values[name] = Operand(replicated(ctx, name, value.tiles, orientation), name)
@@ -252,7 +322,7 @@ class _Lowering:
     def _input_shard(self, shard: Shard) -> CircularBuffer:
         """The circular buffer on the core's own shard of a tensor that it reads: full from the start."""
         ctx, key = self.ctx, ("input shard", shard.tensor)
-        fresh = not ctx.is_made(key)
+        fresh = ctx.made(key) is None
         buffer = self._shard_buffer(key, f"{shard.tensor}_shard", shard)
         if fresh:
             ctx.reader.insert_first(
@@ -265,7 +335,7 @@ class _Lowering:
     def _output_shard(self, shard: Shard) -> CircularBuffer:
         """The circular buffer on the core's own shard of a tensor that it writes: handed over when all work is done."""
         ctx, key = self.ctx, ("output shard", shard.tensor)
-        fresh = not ctx.is_made(key)
+        fresh = ctx.made(key) is None
         buffer = self._shard_buffer(key, f"{shard.tensor}_shard_out", shard)
         if fresh:
             ctx.prologue.append(Line(f"cb_reserve_back({buffer.name}, {buffer.num_pages});"))
@@ -325,9 +395,11 @@ class _Lowering:
         if store is None or store.target.tensor in self.ctx.shards:
             return False
         setting = [s for s in walk((self.ctx.program.tile_loop,)) if sets(s) == name]
-        sources = [s.source.tensor for s in setting if isinstance(s, Load)]
-        formats = {self.ctx.staging[tensor].data_format for tensor in [*sources, store.target.tensor]}
-        return len(sources) == len(setting) == 1 and len(formats) == 1 and sources[0] not in self.ctx.shards
+        loads = [s for s in setting if isinstance(s, Load)]
+        if len(loads) != 1 or len(setting) != 1 or not stays_in_its_scope(self.ctx.program, loads[0], store):
+            return False
+        formats = {self.ctx.staging[tensor].data_format for tensor in (loads[0].source.tensor, store.target.tensor)}
+        return len(formats) == 1 and loads[0].source.tensor not in self.ctx.shards
 
     def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
         """The tiles of ``value`` when the writer can take them from the circular buffer that they are in already."""
@@ -403,10 +475,10 @@ class _Lowering:
         return Operand(tiles, expr.block, _access(expr.broadcast, tiles))
 
 
-def _loaded_in(loop: Loop) -> list[str]:
-    """The names of the circular buffers that a loop's body brings blocks of tensors to."""
+def _loaded_in(outer: Statement) -> list[str]:
+    """The names of the circular buffers that ``outer``, or the bodies of it, bring blocks of tensors to."""
     names: list[str] = []
-    for statement in walk(loop.body):
+    for statement in walk((outer,)):
         if isinstance(statement, Load):
             names.append(statement.dst)
         elif isinstance(statement, (Map, Store)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
 from .elementwise import materialise
-from .tile_program import Block, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
+from .tile_program import Block, Branch, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def carried_accumulators(loop: Loop) -> list[Gemm]:
 
 
 def _surely_run(loop: Loop) -> list[Gemm]:
-    """The products in ``loop`` outside of loops that may run not at all."""
+    """The products in ``loop`` outside of branches, and of loops that may run not at all."""
     if loop.may_be_empty:
         return []
     found: list[Gemm] = []
@@ -98,7 +98,11 @@ def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statemen
     loaded = {s.dst for s in statements if isinstance(s, Load)}
     computed = {sets(s) for s in statements if not isinstance(s, Load)}
     as_loaded = {gemm.a, gemm.b} <= loaded - computed and not gemm.transpose_a
-    return block.rows * block.cols <= DST_TILES and computing == [gemm] and as_loaded
+    inner = [s for s in walk(region) if isinstance(s, (Loop, Branch))]
+    carried = {
+        name for s in inner for name in (ctx.liveness.carried(s) if isinstance(s, Loop) else ctx.liveness.merged(s))
+    }
+    return block.rows * block.cols <= DST_TILES and computing == [gemm] and as_loaded and carried <= {gemm.c}
 
 
 def _accumulate(ctx: Context, gemm: Gemm) -> None:

@@ -129,8 +129,21 @@ inline void zero_tile(uint32_t address, uint32_t bytes) {
 }
 """
 
+FLOOR_DIV_NAME, FLOOR_MOD_NAME = "floor_div", "floor_mod"
+FLOOR_DIV = """\
+inline int32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+"""
+FLOOR_MOD = """\
+inline int32_t floor_mod(int32_t a, int32_t b) { return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0); }
+"""
+
 HELPERS: Mapping[str, str] = MappingProxyType(
-    {FLOAT_BITS_NAME: FLOAT_BITS, ZERO_TILE_NAME: ZERO_TILE}
+    {
+        FLOAT_BITS_NAME: FLOAT_BITS,
+        ZERO_TILE_NAME: ZERO_TILE,
+        FLOOR_DIV_NAME: FLOOR_DIV,
+        FLOOR_MOD_NAME: FLOOR_MOD,
+    }
     | {op.call.split("(")[0]: op.helper for table in (UNARY, BINARY) for op in table.values() if op.helper}
 )
 """Functions that a generated kernel may call, by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .circular_buffers import CircularBuffer
-from .streams import Configure, Define, For, Line, Node
+from .streams import Configure, Define, For, If, Line, Node
 
 INDENT = "    "
 
@@ -37,7 +37,17 @@ def _render(nodes: Sequence[Node], depth: int) -> list[str]:
             lines.append(f"{pad}for (uint32_t {node.var} = 0; {node.var} < {node.extent}; {step}) {{")
             lines += _render(node.body, depth + 1)
             lines.append(f"{pad}}}")
+        elif isinstance(node, If):
+            lines += _render_branch(node, depth)
     return lines
+
+
+def _render_branch(branch: If, depth: int) -> list[str]:
+    pad = INDENT * depth
+    if not branch.then:
+        return [f"{pad}if (!({branch.condition})) {{", *_render(branch.otherwise, depth + 1), f"{pad}}}"]
+    otherwise = [f"{pad}}} else {{", *_render(branch.otherwise, depth + 1)] if branch.otherwise else []
+    return [f"{pad}if ({branch.condition}) {{", *_render(branch.then, depth + 1), *otherwise, f"{pad}}}"]
 
 
 def buffer_indices(buffers: Sequence[CircularBuffer]) -> list[Node]:

@@ -1,7 +1,9 @@
-"""What a loop carries from one iteration to the next: buffers that its body reads before it sets them.
+"""What a loop carries from one iteration to the next, and what a branch leaves behind.
 
-Such a buffer lives in a circular buffer of two blocks: an iteration packs the new value behind the old one, then pops
-the old one. (Accumulators of matrix products have ways of their own, see matmul.py.)
+A buffer that a loop's body sets for the next iteration, or for what comes after the loop, lives in a circular buffer of
+two blocks: an iteration packs the new value behind the old one, then pops the old one. (Accumulators of matrix products
+have ways of their own, see matmul.py.) A buffer that an arm of a branch sets is packed into one circular buffer by
+both arms, by the other one with the value that it had before.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from .circular_buffers import CircularBuffer
 from .context import Context, Operand, Tiles, Value
 from .elementwise import evaluate
-from .tile_program import Constant, Load, Loop, reads, sets, walk
+from .tile_program import Branch, Constant, Loop
 
 
 @dataclass
@@ -38,7 +40,9 @@ def begin_states(ctx: Context, loop: Loop, accumulators: Collection[str]) -> lis
         purpose = f"{name}, carried by the loop"
         buffer = ctx.spare_buffer("state", name, ctx.format_of(name), rows * cols, 2, purpose=purpose)
         state = State(name, buffer, rows, cols)
-        initial: Value = ctx.values.get(name, Constant(0.0))
+        initial: Value = ctx.values.pop(name, Constant(0.0))
+        if name not in ctx.liveness.before(loop):
+            initial = Constant(0.0)
         ctx.reserve(buffer)
         evaluate(ctx, initial, state.tiles())
         ctx.push(buffer)
@@ -79,16 +83,42 @@ def end_states(ctx: Context, states: Sequence[State]) -> None:
 
 
 def _carried(ctx: Context, loop: Loop, accumulators: Collection[str]) -> list[str]:
-    """Buffers that the body computes and that it, or what comes after the loop, reads from an earlier iteration."""
-    inside = walk(loop.body)
-    computed = [
-        name for s in inside if (name := sets(s)) is not None and not isinstance(s, Load) and name not in accumulators
-    ]
-    others = [s for s in walk((ctx.program.tile_loop,)) if not any(s is mine for mine in inside)]
-    read_outside = {name for s in others for name in reads(s)}
-    carried = []
-    for name in dict.fromkeys(computed):
-        first = next(s for s in inside if name in reads(s) or sets(s) == name)
-        if name in reads(first) or name in read_outside:
-            carried.append(name)
-    return carried
+    return [name for name in ctx.liveness.carried(loop) if name not in accumulators]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A buffer that a branch leaves behind, and the circular buffer that both arms pack it into."""
+
+    name: str
+    tiles: Tiles
+
+
+def begin_merged(ctx: Context, branch: Branch) -> list[Merged]:
+    """The circular buffers for what ``branch`` leaves behind."""
+    found = []
+    for name in ctx.liveness.merged(branch):
+        rows, cols = ctx.shape(name)
+        purpose = f"{name}, set by a branch"
+        buffer = ctx.spare_buffer("merged", name, ctx.format_of(name), rows * cols, purpose=purpose)
+        ctx.carrying.append(buffer)
+        found.append(Merged(name, Tiles(rows, cols, buffer, row_stride=cols, awaited=False)))
+    return found
+
+
+def leave_arm(ctx: Context, merged: Sequence[Merged]) -> None:
+    """At the end of an arm, pack what the buffers hold there."""
+    for one in merged:
+        assert one.tiles.cb is not None
+        ctx.reserve(one.tiles.cb)
+        evaluate(ctx, ctx.values.get(one.name, Constant(0.0)), one.tiles)
+        ctx.push(one.tiles.cb)
+
+
+def end_merged(ctx: Context, merged: Sequence[Merged]) -> None:
+    """After a branch the buffers hold what the arm left that was taken."""
+    for one in merged:
+        assert one.tiles.cb is not None
+        ctx.carrying.remove(one.tiles.cb)
+        ctx.values[one.name] = Operand(one.tiles, one.name)
+        ctx.pop_at_end(ctx.compute, one.tiles)

@@ -48,7 +48,16 @@ class For:
     step: int = 1
 
 
-Node = Line | Define | Configure | For
+@dataclass
+class If:
+    """``if (condition) {then} else {otherwise}``."""
+
+    condition: str
+    then: list[Node] = field(default_factory=list)
+    otherwise: list[Node] = field(default_factory=list)
+
+
+Node = Line | Define | Configure | For | If
 
 
 class Stream:
@@ -95,6 +104,28 @@ class Stream:
         if all(isinstance(node, Define) for node in body):
             self._open[-1].pop()
 
+    def open_branch(self, condition: str) -> None:
+        """Begin what is done only where ``condition`` holds."""
+        branch = If(condition)
+        self.add(branch)
+        self._open.append(branch.then)
+
+    def open_otherwise(self, condition: str) -> None:
+        """Begin what is done where the innermost branch's ``condition`` does not hold."""
+        self._open.pop()
+        branch = self._open[-1][-1]
+        assert isinstance(branch, If)
+        assert branch.condition == condition
+        self._open.append(branch.otherwise)
+
+    def close_branch(self) -> None:
+        """End the innermost branch; one in which nothing was put leaves no trace."""
+        self._open.pop()
+        branch = self._open[-1][-1]
+        assert isinstance(branch, If)
+        if all(isinstance(node, Define) for node in [*branch.then, *branch.otherwise]):
+            self._open[-1].pop()
+
     def insert_first(self, nodes: list[Node]) -> None:
         """Put ``nodes`` in front of everything."""
         self.nodes[:0] = nodes
@@ -114,9 +145,21 @@ def _settle(nodes: list[Node], in_force: dict[str, str | None]) -> list[Node]:
                 in_force[node.unit] = node.mode
         elif isinstance(node, For):
             settled += _settle_loop(node, in_force)
+        elif isinstance(node, If):
+            settled.append(_settle_branch(node, in_force))
         else:
             settled.append(node)
     return settled
+
+
+def _settle_branch(branch: If, in_force: dict[str, str | None]) -> If:
+    """Behind a branch only those modes are known that both its arms end in."""
+    ends = (dict(in_force), dict(in_force))
+    then, otherwise = (_settle(arm, end) for arm, end in zip((branch.then, branch.otherwise), ends, strict=True))
+    for unit in {*ends[0], *ends[1]}:
+        modes = {end.get(unit) for end in ends}
+        in_force[unit] = modes.pop() if len(modes) == 1 else None
+    return If(branch.condition, then, otherwise)
 
 
 def _settle_loop(loop: For, in_force: dict[str, str | None]) -> list[Node]:
@@ -138,13 +181,15 @@ def _settle_loop(loop: For, in_force: dict[str, str | None]) -> list[Node]:
 
 
 def configurations(nodes: list[Node]) -> list[Configure]:
-    """Every configuration of ``nodes``, loops included, in program order."""
+    """Every configuration of ``nodes``, loops and branches included, in program order."""
     found: list[Configure] = []
     for node in nodes:
         if isinstance(node, Configure):
             found.append(node)
         elif isinstance(node, For):
             found += configurations(node.body)
+        elif isinstance(node, If):
+            found += configurations(node.then) + configurations(node.otherwise)
     return found
 
 
@@ -168,6 +213,11 @@ def _used(nodes: list[Node], names: set[str]) -> tuple[list[Node], set[str]]:
             body, names = _used(node.body, names)
             names |= set(_WORD.findall(node.extent))
             node = For(node.var, node.extent, body, node.step)
+        elif isinstance(node, If):
+            then, in_then = _used(node.then, set(names))
+            otherwise, in_otherwise = _used(node.otherwise, set(names))
+            names = in_then | in_otherwise | set(_WORD.findall(node.condition))
+            node = If(node.condition, then, otherwise)
         elif node.name not in names:
             continue
         else:

@@ -196,6 +196,15 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """``then`` where ``condition``, a C++ expression that is the same for all elements, holds, else ``otherwise``."""
+
+    condition: str
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True)
 class Let:
     """A named index."""
 
@@ -203,7 +212,7 @@ class Let:
     value: str
 
 
-Statement = Load | Store | Map | Gemm | Reduce | Loop | Let
+Statement = Load | Store | Map | Gemm | Reduce | Loop | Branch | Let
 
 
 @dataclass(frozen=True)
@@ -234,13 +243,20 @@ class TileProgram:
 
 
 def walk(statements: tuple[Statement, ...]) -> list[Statement]:
-    """Every statement, loops before what is in them."""
+    """Every statement, loops and branches before what is in them."""
     flat: list[Statement] = []
     for statement in statements:
         flat.append(statement)
-        if isinstance(statement, Loop):
-            flat += walk(statement.body)
+        for body in bodies(statement):
+            flat += walk(body)
     return flat
+
+
+def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
+    """The statements in a loop, or in each arm of a branch."""
+    if isinstance(statement, Loop):
+        return (statement.body,)
+    return (statement.then, statement.otherwise) if isinstance(statement, Branch) else ()
 
 
 def operands(expr: TileExpr) -> list[BlockTile | TensorTile]:
