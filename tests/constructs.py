@@ -56,7 +56,7 @@ def check(func, reference, out_idx=-1, *, tolerance=None, inputs=None, layout=No
     program = tt.compile(func, out_idx=out_idx, layout=layout)
     torch.manual_seed(0)
     tensors = [tensor for index, tensor in enumerate(program.spec.tensors) if index not in program.spec.out_idx]
-    given = inputs or [torch.randn(*tensor.shape).to(getattr(torch, tensor.dtype)) for tensor in tensors]
+    given = inputs or [torch.randn(*tensor.host_shape).to(getattr(torch, tensor.dtype)) for tensor in tensors]
     results, expected = program(*given), reference(*(tensor.double() for tensor in given))
     if not isinstance(results, list):
         results, expected = [results], [expected]

@@ -139,3 +139,90 @@ def copy(M, N, bm, bn, dtype="bfloat16", out_dtype=None):
             T.copy(A_shared, B[by * bm, bx * bn])
 
     return main
+
+
+@tilelang.jit
+def attention(B, S, H, D, causal, block=64, dtype="bfloat16"):
+    """Heads between rows and columns; the sums of the rows are an output of three dimensions."""
+    scale = D**-0.5 * 1.44269504
+
+    @T.prim_func
+    def main(
+        Q: T.Tensor((B, S, H, D), dtype),
+        K: T.Tensor((B, S, H, D), dtype),
+        V: T.Tensor((B, S, H, D), dtype),
+        Out: T.Tensor((B, S, H, D), dtype),
+        L: T.Tensor((B, H, S), "float32"),
+    ):
+        with T.Kernel(T.ceildiv(S, block), H, B, threads=128) as (bx, by, bz):
+            Q_shared = T.alloc_shared([block, D], dtype)
+            K_shared = T.alloc_shared([block, D], dtype)
+            V_shared = T.alloc_shared([block, D], dtype)
+            acc_s = T.alloc_fragment([block, block], "float32")
+            acc_s_cast = T.alloc_fragment([block, block], dtype)
+            acc_o = T.alloc_fragment([block, D], "float32")
+            now, before, factor, row_sum, total = (T.alloc_fragment([block], "float32") for _ in range(5))
+            T.copy(Q[bz, bx * block : (bx + 1) * block, by, :], Q_shared)
+            T.fill(acc_o, 0)
+            T.fill(total, 0)
+            T.fill(now, -T.infinity("float32"))
+            steps = T.ceildiv((bx + 1) * block, block) if causal else T.ceildiv(S, block)
+            for k in T.Pipelined(steps, num_stages=1):
+                T.copy(K[bz, k * block : (k + 1) * block, by, :], K_shared)
+                for i, j in T.Parallel(block, block):
+                    inside = bx * block + i >= k * block + j if causal else k * block + j < S
+                    acc_s[i, j] = T.if_then_else(inside, 0, -T.infinity("float32"))
+                T.gemm(Q_shared, K_shared, acc_s, transpose_B=True)
+                T.copy(now, before)
+                T.reduce_max(acc_s, now, dim=1, clear=False)
+                for i in T.Parallel(block):
+                    factor[i] = T.exp2(before[i] * scale - now[i] * scale)
+                for i, j in T.Parallel(block, block):
+                    acc_s[i, j] = T.exp2(acc_s[i, j] * scale - now[i] * scale)
+                T.reduce_sum(acc_s, row_sum, dim=1)
+                for i in T.Parallel(block):
+                    total[i] = total[i] * factor[i] + row_sum[i]
+                T.copy(acc_s, acc_s_cast)
+                for i, j in T.Parallel(block, D):
+                    acc_o[i, j] *= factor[i]
+                T.copy(V[bz, k * block : (k + 1) * block, by, :], V_shared)
+                T.gemm(acc_s_cast, V_shared, acc_o)
+            for i, j in T.Parallel(block, D):
+                acc_o[i, j] /= total[i]
+            T.copy(acc_o, Out[bz, bx * block : (bx + 1) * block, by, :])
+            for i in T.Parallel(block):
+                total[i] = T.log2(total[i]) + now[i] * scale
+            T.copy(total, L[bz, by, bx * block : (bx + 1) * block])
+
+    return main
+
+
+@tilelang.jit
+def small_blocks(m, n, k, blocks, dtype="bfloat16"):
+    """Products and reductions of blocks that are not multiples of hardware tiles."""
+
+    @T.prim_func
+    def main(
+        A: T.Tensor((blocks * m, k), dtype),
+        B: T.Tensor((k, n), dtype),
+        C: T.Tensor((blocks * m, n), dtype),
+        most: T.Tensor((blocks * m,), "float32"),
+    ):
+        with T.Kernel(blocks, threads=128) as bx:
+            A_shared = T.alloc_shared((m, k), dtype)
+            B_shared = T.alloc_shared((k, n), dtype)
+            E = T.alloc_fragment((m, k), "float32")
+            E_cast = T.alloc_shared((m, k), dtype)
+            C_local = T.alloc_fragment((m, n), "float32")
+            row = T.alloc_fragment((m,), "float32")
+            T.copy(A[bx * m, 0], A_shared)
+            T.copy(B, B_shared)
+            for i, j in T.Parallel(m, k):
+                E[i, j] = T.exp(A_shared[i, j]) - 9
+            T.reduce_max(E, row, dim=1)
+            T.copy(E, E_cast)
+            T.gemm(E_cast, B_shared, C_local, clear_accum=True)
+            T.copy(C_local, C[bx * m, 0])
+            T.copy(row, most[bx * m])
+
+    return main

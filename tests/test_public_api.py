@@ -39,6 +39,7 @@ def test_every_pass_is_a_tvm_pass_that_runs_in_a_sequential():
         [
             "InferDefaultTTSchedule",
             "InferTTLayout",
+            "InferTTStorage",
             "PropagateTTLayout",
             "LayoutAwareWorkPartitionTT",
             "GridToPersistentTT",

@@ -1037,6 +1037,140 @@ def test_edges_of_reductions(shape):
     check(kernel, lambda a: [a.amax(1), a.sum(1)], (-2, -1), inputs=[a])
 
 
+# ---- storage and padding -------------------------------------------------------------------------------------------
+
+HEADS_INSIDE = "blocks over any two dimensions: `Q[b, s0:s0+64, h, :]`, whose rows lie `heads` apart"
+
+
+@supported("Tensors", HEADS_INSIDE)
+@pytest.mark.parametrize("seq", [128, 100])
+def test_heads_between_rows_and_columns(seq):
+    shape = (2, seq, 3, 64)
+
+    @T.prim_func
+    def kernel(
+        Q: T.Tensor(shape, D), K: T.Tensor(shape, D), S: T.Tensor((2, 3, seq, seq), D), m: T.Tensor(shape[:3], F)
+    ):
+        with T.Kernel(T.ceildiv(seq, 64), 3, 2, threads=128) as (bx, by, bz):
+            Q_shared = T.alloc_shared((64, 64), D)
+            K_shared = T.alloc_shared((64, 64), D)
+            S_local = T.alloc_fragment((64, 64), F)
+            most = T.alloc_fragment((64,), F)
+            T.copy(Q[bz, bx * 64 : (bx + 1) * 64, by, :], Q_shared)
+            for k in T.Pipelined(T.ceildiv(seq, 64), num_stages=2):
+                T.copy(K[bz, k * 64 : (k + 1) * 64, by, :], K_shared)
+                T.gemm(Q_shared, K_shared, S_local, transpose_B=True, clear_accum=True)
+                T.copy(S_local, S[bz, by, bx * 64 : (bx + 1) * 64, k * 64 : (k + 1) * 64])
+            T.reduce_max(Q_shared, most, dim=1)
+            T.copy(most, m[bz, bx * 64 : (bx + 1) * 64, by])
+
+    def reference(q, k):
+        return [torch.einsum("bshd,bthd->bhst", q, k), q.amax(-1)]
+
+    program = check(kernel, reference, (-2, -1))
+    assert [tensor.shape for tensor in program.spec.tensors[:2]] == [(2, 3, seq, 64)] * 2
+
+
+@supported("Tensors", "blocks that begin inside a hardware tile, at multiples of their size")
+@pytest.mark.parametrize("block", [(16, 64), (8, 48), (32, 16), (1, 64)])
+def test_blocks_inside_hardware_tiles(block):
+    rows, cols = block
+    M, N = 4 * rows, 3 * cols
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M, N), D), v: T.Tensor((N,), D), C: T.Tensor((M, N), D)):
+        with T.Kernel(3, 4, threads=128) as (bx, by):
+            A_shared = T.alloc_shared((rows, cols), D)
+            v_shared = T.alloc_shared((cols,), D)
+            T.copy(A[by * rows, bx * cols], A_shared)
+            T.copy(v[bx * cols : (bx + 1) * cols], v_shared)
+            for i, j in T.Parallel(rows, cols):
+                A_shared[i, j] = T.exp(A_shared[i, j]) * v_shared[j]
+            for i, j in T.Parallel(rows, cols):
+                C[by * rows + i, bx * cols + j] = A_shared[i, j] + A[by * rows + i, bx * cols + j]
+
+    check(kernel, lambda a, v: a.exp() * v + a)
+
+
+@supported("Tensors", "rows of a tensor as vectors: `A[i, :]`, `lse[b, h, s0:s0+64]`")
+def test_rows_as_vectors():
+    @T.prim_func
+    def kernel(A: T.Tensor((5, 64), D), w: T.Tensor((64, 3), D), C: T.Tensor((64, 5), F)):
+        with T.Kernel(5, threads=128) as bx:
+            row = T.alloc_shared((64,), D)
+            T.copy(A[bx, :], row)
+            for j in T.Parallel(64):
+                C[j, bx] = row[j] * w[j, 2] + A[4 - bx, j]
+
+    check(kernel, lambda a, w: (a * w[:, 2] + a.flip(0)).T, tolerance=2**-9)
+
+
+@supported("Edges", "on-chip buffers that are not multiples of 32, in products, reductions and element-wise work")
+@pytest.mark.parametrize("sizes", [(16, 48, 40), (8, 64, 16), (70, 10, 33)])
+def test_small_on_chip_buffers(sizes):
+    m, n, k = sizes
+
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((3, m, k), D),
+        B: T.Tensor((n, k), D),
+        C: T.Tensor((3, m, n), D),
+        sums: T.Tensor((3, m), F),
+        least: T.Tensor((3, k), F),
+    ):
+        with T.Kernel(3, threads=128) as bx:
+            A_shared = T.alloc_shared((m, k), D)
+            B_shared = T.alloc_shared((n, k), D)
+            E = T.alloc_fragment((m, k), F)
+            E_cast = T.alloc_shared((m, k), D)
+            C_local = T.alloc_fragment((m, n), F)
+            total = T.alloc_fragment((m,), F)
+            low = T.alloc_fragment((k,), F)
+            T.copy(A[bx, :, :], A_shared)
+            T.copy(B, B_shared)
+            for i, j in T.Parallel(m, k):
+                E[i, j] = T.exp(A_shared[i, j]) + 1
+            T.copy(E, E_cast)
+            T.clear(C_local)
+            T.gemm(E_cast, B_shared, C_local, transpose_B=True)
+            T.reduce_sum(E, total, dim=1)
+            T.reduce_min(E, low, dim=0)
+            T.copy(C_local, C[bx, :, :])
+            T.copy(total, sums[bx, :])
+            T.copy(low, least[bx, :])
+
+    def reference(a, b):
+        e = a.exp() + 1
+        return [e @ b.T, e.sum(2), e.amin(1)]
+
+    check(kernel, reference, (-3, -2, -1), tolerance=2**-7)
+
+
+@supported("Edges", "divisions and logarithms of what lies past such a buffer's end reach no result")
+def test_infinities_past_the_end_stay_there():
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((4, 16, 40), F), V: T.Tensor((40, 24), F), C: T.Tensor((4, 16, 24), F), m: T.Tensor((4, 16), F)
+    ):
+        with T.Kernel(4, threads=128) as bx:
+            A_local = T.alloc_fragment((16, 40), F)
+            V_shared = T.alloc_shared((40, 24), F)
+            C_local = T.alloc_fragment((16, 24), F)
+            most = T.alloc_fragment((16,), F)
+            T.copy(A[bx, 0, 0], A_local)
+            T.copy(V, V_shared)
+            for i, j in T.Parallel(16, 40):
+                A_local[i, j] = T.log(A_local[i, j]) / A_local[i, j]
+            T.reduce_max(A_local, most, dim=1)
+            T.gemm(A_local, V_shared, C_local, clear_accum=True)
+            T.copy(C_local, C[bx, 0, 0])
+            T.copy(most, m[bx, 0])
+
+    torch.manual_seed(0)
+    a, v = torch.rand(4, 16, 40) / 4 + 0.5, torch.randn(40, 24)
+    check(kernel, lambda a, v: [(a.log() / a) @ v, (a.log() / a).amax(2)], (-2, -1), inputs=[a, v])
+
+
 # ---- what only GPUs have ---------------------------------------------------------------------------------------------
 
 

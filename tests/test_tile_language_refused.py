@@ -149,7 +149,7 @@ def test_a_scalar_of_a_tensor():
     return kernel
 
 
-@refused("Reductions", "to a matrix of one column", "on-chip buffer sums is not made of whole hardware tiles")
+@refused("Reductions", "to a matrix of one column", "a reduction takes a matrix to a vector")
 def test_reduction_to_one_column():
     @T.prim_func
     def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
@@ -227,10 +227,12 @@ def test_atomic_add():
     return statement(lambda A, A_shared, C, bx: T.atomic_add(C[bx * 32, 0], A_shared))
 
 
-@refused("Tensors", "on-chip buffers that are not multiples of 32", "is not made of whole hardware tiles")
-def test_small_buffers():
+@refused(
+    "Tensors", "blocks inside hardware tiles that do not divide the tensor", "a block of A is not whole hardware tiles"
+)
+def test_small_blocks():
     @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+    def kernel(A: T.Tensor((60, 64), D), C: T.Tensor((60, 64), D)):
         with T.Kernel(4, threads=128) as bx:
             A_shared = T.alloc_shared((16, 64), D)
             T.copy(A[bx * 16, 0], A_shared)

@@ -193,7 +193,7 @@ def test_refused_kernels_keep_the_type_and_code_of_their_error():
         tilelang.compile(func, target=TARGET)
     assert refused.value.code is Code.UNKNOWN_BUFFER
     with pytest.raises(UnsupportedError) as refused:
-        tilelang.compile(kernels.copy.get_tir(60, 60, 30, 30, "float32"), target=TARGET)
+        tilelang.compile(kernels.copy.get_tir(60, 60, 25, 30, "float32"), target=TARGET)
     assert refused.value.code is Code.UNSUPPORTED
     assert refused.value.location is not None
 

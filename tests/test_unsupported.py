@@ -92,15 +92,15 @@ def test_a_batch_index_past_the_end():
     refuse(kernel, "may lie past the end of dimension 0", "batch")
 
 
-def test_a_buffer_that_is_no_multiple_of_a_hardware_tile():
+def test_blocks_that_begin_inside_a_hardware_tile_and_do_not_divide_the_tensor():
     @T.prim_func
-    def kernel(A: T.Tensor((64, 64), DTYPE), B: T.Tensor((64, 64), DTYPE)):
-        with T.Kernel(4, threads=128) as bx:
-            A_shared = T.alloc_shared((16, 64), DTYPE)  # small buffer
-            T.copy(A[bx * 16, 0], A_shared)
+    def kernel(A: T.Tensor((100, 64), DTYPE), B: T.Tensor((100, 64), DTYPE)):
+        with T.Kernel(7, threads=128) as bx:
+            A_shared = T.alloc_shared((16, 64), DTYPE)
+            T.copy(A[bx * 16, 0], A_shared)  # small blocks
             T.copy(A_shared, B[bx * 16, 0])
 
-    refuse(kernel, "on-chip buffer A_shared", "small buffer")
+    refuse(kernel, "a block of A is not whole hardware tiles", "small blocks")
 
 
 def test_thread_indices():

@@ -40,6 +40,9 @@ RESIDENT_BUFFERS: Final = "tt.resident_buffers"
 POLICY: Final = "tt.policy"
 ORDER: Final = "tt.order"
 
+# Written by InferTTStorage for a tensor that is stored as a view of itself (layout/storage.py): shape, split and order.
+STORAGE_PREFIX: Final = "tt.storage."
+
 # Written by GridToPersistentTT: thread tag (blockIdx.x ...) -> name of the variable that its loop recovers it in.
 BLOCK_VARS: Final = "tt.block_vars"
 

@@ -19,6 +19,7 @@ from .language.plain import plain_attrs
 from .program import Program
 from .program.spec import ShardSpec, WorkloadSpec
 from .transform.common import device_of, layout_of, projection_of
+from .transform.infer_tt_storage import InferTTStorage
 from .transform.pipeline import TTPipeline
 from .transform.workload import workload_of
 
@@ -68,6 +69,7 @@ def compile(
     if schedule:
         func = annotate_tt_schedule(func, schedule)
     func = func.with_attr(attrs.DEVICE, chip.to_dict())
+    func = InferTTStorage()(tvm.IRModule({"main": func}))["main"]
     lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
     spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
     return Program(msgspec.structs.replace(spec, workload=_workload(func, lowered)), sources)

@@ -260,6 +260,29 @@ def control(name: str, func: Any, reference: Callable[..., Any], outputs: int) -
     return Case(name, func, inputs, expected)
 
 
+def stored_cases() -> Iterator[Case]:
+    """Tensors that are stored as views of themselves, and buffers that are not multiples of hardware tiles."""
+    for causal, seq in ((False, 128), (True, 128), (False, 100)):
+        shape = (2, seq, 3, 64)
+        q, k, v = (random(shape, "bfloat16", seed) for seed in (1, 2, 3))
+        scores = np.einsum("bshd,bthd->bhst", f32(q), f32(k)) / 8
+        if causal:
+            scores = np.where(np.tril(np.ones((seq, seq))) > 0, scores, -np.inf)
+        weights = np.exp(scores)
+        total = weights.sum(-1, keepdims=True)
+        out = np.einsum("bhst,bthd->bshd", weights / total, f32(v))
+        func = kernels.attention.get_tir(*shape, causal)
+        expected = {"Out": out, "L": np.log2(total[..., 0])}
+        name = f"stored_attention_{seq}" + ("_causal" if causal else "")
+        yield Case(name, func, {"Q": q, "K": k, "V": v}, expected, 2**-7)
+    for m, n, k in ((16, 64, 40), (8, 48, 64), (64, 40, 72)):
+        a, b = random((3 * m, k), "bfloat16", 1), random((k, n), "bfloat16", 2)
+        e = np.exp(f32(a)) - 9
+        func = kernels.small_blocks.get_tir(m, n, k, 3)
+        expected = {"C": e @ f32(b), "most": e.max(1)}
+        yield Case(f"stored_small_{m}x{n}x{k}", func, {"A": a, "B": b}, expected, 2**-7)
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
@@ -268,6 +291,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     odd_cases,
     gallery_cases,
     control_cases,
+    stored_cases,
 )
 
 

@@ -25,7 +25,7 @@ def tensor(spec, arrays):
     """The array for a parameter: an input's own, or NaN, which no kernel may leave in an output."""
     if spec.name in arrays:
         return arrays[spec.name].view(dtype_of(spec.dtype))
-    return np.full(spec.shape, np.nan, dtype_of(spec.dtype))
+    return np.full(spec.host_shape, np.nan, dtype_of(spec.dtype))
 
 
 def run(case: Path) -> dict:

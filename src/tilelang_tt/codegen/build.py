@@ -14,7 +14,7 @@ from ..errors import Code, UnsupportedError
 from ..formats import data_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
-from ..program.spec import ComputeConfig, KernelSpec, ProgramSpec, Role, ShardSpec, TensorSpec
+from ..program.spec import ComputeConfig, KernelSpec, ProgramSpec, Role, ShardSpec, StorageSpec, TensorSpec
 from . import metalium
 from .cexpr import identifier
 from .context import Context, Shard, Staging
@@ -81,6 +81,7 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[s
             found="memory DRAM, layout sharded",
             expected="DRAM interleaved, L1 interleaved or L1 sharded",
         )
+    stored = plain.get(f"{attrs.STORAGE_PREFIX}{tensor.name}")
     return TensorSpec(
         name=tensor.name,
         shape=tensor.shape,
@@ -89,6 +90,7 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[s
         memory=layout["memory"],
         direction=tensor.direction,
         shard=shards[tensor.name].spec if tensor.name in shards else None,
+        storage=None if stored is None else StorageSpec(**{key: tuple(value) for key, value in stored.items()}),
     )
 
 

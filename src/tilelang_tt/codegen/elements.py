@@ -38,7 +38,7 @@ class Regions(Protocol):
         """An integer that is the same for all elements, as a C++ expression."""
         ...
 
-    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
+    def tensor_block(self, region: tile_ops.Region, is_vector: bool) -> TensorBlock:
         """A region of a tensor in hardware tiles."""
         ...
 
@@ -157,12 +157,13 @@ def _folded(op: str, a: TileExpr, b: TileExpr) -> TileExpr:
 def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) -> BlockTile | TensorTile:
     broadcast: Broadcast = ""
     own_loops = loops
-    if len(load.buffer.shape) == 1 and len(loops) == 2:
-        along_rows = _uses(load.indices[0], loops[0].loop_var)
-        broadcast, own_loops = ("col", loops[:1]) if along_rows else ("row", loops[1:])
+    moving = [any(_uses(index, loop.loop_var) for index in load.indices) for loop in loops]
+    is_global = tile_ops.is_global(load.buffer)
+    if len(loops) == 2 and (len(load.buffer.shape) == 1 or (is_global and sum(moving) == 1)):
+        broadcast, own_loops = ("col", loops[:1]) if moving[0] else ("row", loops[1:])
     region = regions.parallel_region(load.buffer, load.indices, own_loops)
-    if tile_ops.is_global(load.buffer):
-        return TensorTile(regions.tensor_block(region), broadcast)
+    if is_global:
+        return TensorTile(regions.tensor_block(region, len(own_loops) == 1), broadcast)
     shape = tuple(int(dim) for dim in load.buffer.shape)
     if region.extents != shape or any(not isinstance(first, tirx.IntImm) or int(first) for first in region.mins):
         raise _refused(f"T.Parallel reads a part of {load.buffer.name}", str(load.buffer.name), load)

@@ -20,6 +20,7 @@ from ..language.source import location_of, statement_location, store_location
 from ..transform.grid_to_persistent_tt import LOOP_VAR
 from .cexpr import Names, cexpr
 from .elements import element_expr
+from .padding import neutralise
 from .tile_program import (
     Block,
     BlockTile,
@@ -74,7 +75,8 @@ class _Extraction:
         statements = self._statements(loop.body)
         self._check_one_exponent()
         body = Loop(LOOP_VAR, attrs.TILE_COUNT, tuple(statements))
-        return TileProgram(kernel_name(self.func), self._tensors(body), tuple(self.blocks.values()), body)
+        blocks = tuple(self.blocks.values())
+        return neutralise(TileProgram(kernel_name(self.func), self._tensors(body), blocks, body))
 
     def _tile_loop(self) -> tirx.For:
         found: list[tirx.For] = []
@@ -204,10 +206,11 @@ class _Extraction:
         _check_same_size(op.src, op.dst)
         if op.src.is_global:
             self._whole(op.dst)
-            return Load(self.tensor_block(op.src), op.dst.name, location)
+            return Load(self.tensor_block(op.src, self.blocks[op.dst.name].is_vector), op.dst.name, location)
         self._whole(op.src)
         if op.dst.is_global:
-            return Store(BlockTile(op.src.name), self.tensor_block(op.dst), location)
+            target = self.tensor_block(op.dst, self.blocks[op.src.name].is_vector)
+            return Store(BlockTile(op.src.name), target, location)
         self._whole(op.dst)
         return Map(op.dst.name, BlockTile(op.src.name), location)
 
@@ -241,6 +244,8 @@ class _Extraction:
         loops = [loop]
         while isinstance(loops[-1].body, tirx.For) and loops[-1].body.kind == tirx.ForKind.PARALLEL:
             loops.append(loops[-1].body)
+        for each in loops:
+            self.analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
         inner = loops[-1].body
         statements: list[Statement] = []
         lets: dict[tirx.Var, tirx.PrimExpr] = {}
@@ -259,7 +264,7 @@ class _Extraction:
             value = element_expr(store.value, loops, self)
             region = self.parallel_region(store.buffer, store.indices, loops)
             if tile_ops.is_global(store.buffer):
-                return Store(value, self.tensor_block(region), location)
+                return Store(value, self.tensor_block(region, len(loops) == 1), location)
             self._whole(region)
             return Map(str(store.buffer.name), value, location)
         except UnsupportedError as error:
@@ -304,8 +309,8 @@ class _Extraction:
         """An integer that is the same for all elements, as a C++ expression."""
         return cexpr(self.analyzer.simplify(expr), self.names)
 
-    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
-        """A region of a tensor in hardware tiles.
+    def tensor_block(self, region: tile_ops.Region, is_vector: bool) -> TensorBlock:
+        """A region of a tensor in hardware tiles; ``is_vector``: for what is a vector on chip.
 
         Raises:
             UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix.
@@ -313,7 +318,7 @@ class _Extraction:
         shape = [int(dim) for dim in region.buffer.shape]
         mins, extents = list(region.mins), list(region.extents)
         if len(shape) == 1:
-            shape, mins, extents = [TILE, *shape], [tirx.IntImm("int32", 0), *mins], [TILE, *extents]
+            shape, mins, extents = [1, *shape], [tirx.IntImm("int32", 0), *mins], [1, *extents]
         if any(extent != 1 for extent in extents[:-2]):
             raise _refused(
                 f"a block of {region.name} spans several matrices",
@@ -322,7 +327,7 @@ class _Extraction:
                 expected="the last two dimensions",
             )
         tensor_tiles = [-(-size // TILE) for size in shape[-2:]]
-        rows, cols = (self._tiles(extent, region) for extent in extents[-2:])
+        rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
         self._check_leading(region, mins[:-2], shape[:-2])
         leading: Any = tirx.IntImm("int32", 0)
         for index, size in zip(mins[:-2], shape[:-2], strict=True):
@@ -336,7 +341,7 @@ class _Extraction:
             cols=cols,
             tensor_rows=tensor_tiles[0],
             tensor_cols=tensor_tiles[1],
-            is_vector=len(region.buffer.shape) == 1,
+            is_vector=is_vector,
             past_rows=not self.analyzer.can_prove(mins[-2] + rows * TILE <= tensor_tiles[0] * TILE),
             past_cols=not self.analyzer.can_prove(mins[-1] + cols * TILE <= tensor_tiles[1] * TILE),
         )
@@ -362,15 +367,19 @@ class _Extraction:
             )
         return cexpr(self.analyzer.simplify(tirx.floordiv(index, tile)), self.names)
 
-    def _tiles(self, extent: int, region: tile_ops.Region) -> int:
-        if extent % TILE:
+    def _tiles(
+        self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[int], region: tile_ops.Region
+    ) -> int:
+        """The hardware tiles of a block along ``axis``: whole ones, or up to the tensor's end."""
+        extent = extents[axis]
+        if extent % TILE and not self.analyzer.can_prove(mins[axis] + extent >= shape[axis]):
             raise _refused(
                 f"a block of {region.name} is not whole hardware tiles",
                 region.name,
                 found=f"{extent} elements",
                 expected=f"a multiple of {TILE}",
             )
-        return extent // TILE
+        return -(-extent // TILE)
 
     def _whole(self, region: tile_ops.Region) -> None:
         """On-chip buffers are used as wholes."""
@@ -394,19 +403,17 @@ class _Extraction:
             raise _refused(
                 f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment"
             ).at(location)
-        if len(shape) not in (1, 2) or any(dim % TILE for dim in shape):
+        if len(shape) not in (1, 2):
             raise _refused(
-                f"on-chip buffer {name} is not made of whole hardware tiles",
-                name,
-                found=shape,
-                expected=f"one or two dimensions, multiples of {TILE}",
+                f"on-chip buffer {name} has {len(shape)} dimensions", name, found=shape, expected="one or two"
             ).at(location)
         try:
             data_format(str(buffer.dtype))
         except UnsupportedError as error:
             raise error.at(location) from None
-        rows = 1 if len(shape) == 1 else shape[0] // TILE
-        self.blocks[name] = Block(name, rows, shape[-1] // TILE, str(buffer.dtype), is_vector=len(shape) == 1)
+        height, width = (1, *shape) if len(shape) == 1 else shape
+        rows, cols = -(-height // TILE), -(-width // TILE)
+        self.blocks[name] = Block(name, rows, cols, str(buffer.dtype), height, width, is_vector=len(shape) == 1)
 
     def _check_one_exponent(self) -> None:
         """The engines take 16-bit floats of one exponent width at a time."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
-from .elementwise import materialise
+from .elementwise import materialise, stage_value
 from .tile_program import Block, Branch, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
 
 
@@ -169,6 +169,11 @@ def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:
     if not isinstance(value, Operand) or value.tiles.cb is None:
         value = Operand(materialise(ctx, name, value), name)
     ctx.await_operands(value)
+    assert value.tiles.cb is not None
+    if ctx.format_of(name) == "Float16" != value.tiles.cb.data_format:
+        # A copy from a buffer of another dtype: the matrix engine takes Float16 with itself only.
+        value = ctx.values[name] = Operand(stage_value(ctx, name, value), name)
+        ctx.await_operands(value)
     tiles = _transposed(ctx, name, value.tiles) if transpose else value.tiles
     ctx.await_operands(Operand(tiles, name))
     return tiles

@@ -52,13 +52,15 @@ class TensorBlock:
 class Block:
     """An on-chip buffer (T.alloc_shared or T.alloc_fragment) of ``rows`` x ``cols`` tiles.
 
-    A vector is one row of tiles.
+    Of these, ``height`` x ``width`` elements are the kernel's, anything lies past them. A vector is one row of tiles.
     """
 
     name: str
     rows: int
     cols: int
     dtype: str
+    height: int
+    width: int
     is_vector: bool = False
 
 

@@ -149,6 +149,7 @@ class _Walk:
             return
         parallel = {loop.loop_var: tirx.IntImm("int32", 0) for loop in loops if loop.kind == tirx.ForKind.PARALLEL}
         extents = {loop.loop_var: int(loop.extent) for loop in loops if loop.loop_var in parallel}
+        indices = [self.inlined(index) for index in indices]
         sizes = [_extent_of(index, extents) for index in indices]
         origin = [tirx.stmt_functor.substitute(index, parallel) for index in indices]
         self._add(tile_ops.Region(buffer, tuple(origin), tuple(sizes)), loops, reads=not writes, writes=writes)
@@ -204,6 +205,13 @@ def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
 def tensor_params(func: tirx.PrimFunc) -> list[tirx.Buffer]:
     """The buffers of the function's tensor parameters, in parameter order."""
     return [func.buffer_map[param] for param in func.params if param in func.buffer_map]
+
+
+def tensor_uses(func: tirx.PrimFunc, buffer: tirx.Buffer) -> list[tile_ops.Region]:
+    """What ``func`` reads and writes of ``buffer``: every access over all iterations of its parallel loops."""
+    walk = _Walk()
+    walk.visit(func.body, ())
+    return [use.region for use in walk.uses if use.region.buffer.same_as(buffer)]
 
 
 def read_kernel(func: tirx.PrimFunc) -> KernelInfo:

@@ -8,7 +8,7 @@ from math import prod
 
 from ..errors import Code, ProgramError, TTError
 from ..formats import tile_bytes
-from .spec import CircularBufferSpec, KernelSpec, ProgramSpec, TensorSpec
+from .spec import CircularBufferSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
 
 MAX_CIRCULAR_BUFFERS = 32
 SOURCE_NAME = re.compile(r"[A-Za-z0-9_]+\.cpp")
@@ -63,6 +63,8 @@ def _tensor_problems(tensor: TensorSpec, spec: ProgramSpec) -> Iterable[str]:
         yield f"a tensor called {tensor.name!r}"
     if not tensor.shape or min(tensor.shape) < 1:
         yield f"tensor {tensor.name!r} of shape {list(tensor.shape)}"
+    if tensor.storage is not None and not _is_view(tensor.storage, tensor.shape):
+        yield f"tensor {tensor.name!r} of shape {list(tensor.shape)}, stored as {tensor.storage}"
     shard = tensor.shard
     if shard is None:
         return
@@ -72,6 +74,14 @@ def _tensor_problems(tensor: TensorSpec, spec: ProgramSpec) -> Iterable[str]:
         yield f"tensor {tensor.name!r} with {prod(shard.grid)} shards on {len(set(shard.cores))} cores"
     if any(core not in spec.device for core in shard.cores):
         yield f"tensor {tensor.name!r} with a shard off device {spec.device.name!r}"
+
+
+def _is_view(storage: StorageSpec, stored: tuple[int, ...]) -> bool:
+    """Whether the tensor's elements, reshaped and reordered, make what is stored."""
+    split, order = storage.split, storage.order
+    if sorted(order) != list(range(len(split))) or min(storage.shape, default=0) < 1 or min(split, default=0) < 1:
+        return False
+    return prod(storage.shape) == prod(split) and tuple(split[axis] for axis in order) == stored
 
 
 def _buffer_problems(buffer: CircularBufferSpec, tensors: dict[str, TensorSpec]) -> Iterable[str]:

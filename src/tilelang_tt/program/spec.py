@@ -37,12 +37,20 @@ class ShardSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     cores: tuple[tuple[int, int], ...]
 
 
+class StorageSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """How the caller's tensor of ``shape`` is stored: reshaped to ``split``, its dimensions then put in ``order``."""
+
+    shape: tuple[int, ...]
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+
+
 class TensorSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """A tensor parameter, in parameter order."""
 
     name: str
     shape: tuple[int, ...]
-    """Logical shape in elements.
+    """Shape in elements, as stored.
 
     A vector [n] is stored as the matrix [1, n]; the last two dimensions are padded to 32.
     """
@@ -57,6 +65,14 @@ class TensorSpec(_Spec, frozen=True, forbid_unknown_fields=True):
 
     shard: ShardSpec | None = None
     """None: interleaved, hardware tile (page) i on bank i mod banks."""
+
+    storage: StorageSpec | None = None
+    """None: stored in the order of its own dimensions."""
+
+    @property
+    def host_shape(self) -> tuple[int, ...]:
+        """Shape in elements of the caller's tensor."""
+        return self.shape if self.storage is None else self.storage.shape
 
 
 class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):

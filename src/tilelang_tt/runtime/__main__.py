@@ -108,7 +108,7 @@ def _tensors(spec: ProgramSpec, arrays: Mapping[str, np.ndarray]) -> list[Any]:
 def _tensor(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
     dtype = dtype_of(spec.dtype)
     if array is None:
-        return np.zeros(spec.shape, dtype)
+        return np.zeros(spec.host_shape, dtype)
     bits = array.dtype == np.uint16 or array.dtype == np.dtype("V2")
     return array.view(dtype) if bits and spec.dtype == "bfloat16" else array
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Code, ExecutionError, ProgramError, nearest
@@ -20,13 +21,25 @@ EXECUTOR_ENV = "TILELANG_TT_EXECUTOR"
 EXECUTORS = ("emulator", "ttnn")
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A ttnn tensor that is in the order of storage already, for a parameter that is stored as a view of itself.
+
+    Its shape is the ``shape`` of the program's :class:`~tilelang_tt.program.spec.TensorSpec`, whose ``storage`` says
+    which reshape and which order of dimensions lead there.
+    """
+
+    tensor: Any
+
+
 def call(program: Program, tensors: Sequence[Any], *, executor: str | None = None) -> tuple[Any, RunReport | None]:
     """Run ``program`` once.
 
     Args:
         program: the program.
         tensors: numpy arrays, torch tensors or ttnn tensors for all parameters in their order, without those that are
-            returned (``out_idx``). Outputs among them are written in place, all of them or, on failure, none.
+            returned (``out_idx``). A ttnn tensor for a parameter that is stored as a view of itself is given, and
+            returned, as :class:`Stored`. Outputs among them are written in place, all of them or, on failure, none.
         executor: ``"emulator"`` or ``"ttnn"``; default ``"ttnn"`` for ttnn tensors, else what ``TILELANG_TT_EXECUTOR``
             says, else the emulator.
 
@@ -63,7 +76,9 @@ def as_result(returned: list[Any]) -> Any:
 
 
 def is_ttnn(tensor: Any) -> bool:
-    """Whether ``tensor`` is a ttnn tensor."""
+    """Whether ``tensor`` is a ttnn tensor, in the order of storage or not."""
+    if isinstance(tensor, Stored):
+        return True
     ttnn = sys.modules.get("ttnn")
     return ttnn is not None and hasattr(ttnn, "Tensor") and isinstance(tensor, ttnn.Tensor)
 

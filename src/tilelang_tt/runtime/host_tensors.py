@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Code, ProgramError
-from ..program.spec import TensorSpec
+from ..program.spec import StorageSpec, TensorSpec
 from .tiles import dtype_of
 
 
@@ -22,7 +22,8 @@ class HostTensor:
 
     Attributes:
         spec: the parameter.
-        array: what the executor reads and writes: C-contiguous, and the caller's own memory where that is C-contiguous.
+        array: what the executor reads and writes: C-contiguous, as the tensor is stored, and the caller's own memory
+            where that is so.
         view: the caller's memory, which is ``array`` itself or has to be given its content after a run.
     """
 
@@ -33,7 +34,11 @@ class HostTensor:
     def write_back(self) -> None:
         """Gives the caller's memory what the executor wrote to ``array``."""
         if self.spec.direction != "in" and self.array is not self.view:
-            self.view[...] = self.array
+            self.give(self.array)
+
+    def give(self, stored: np.ndarray) -> None:
+        """Gives the caller's memory ``stored``, the tensor's content as it is stored."""
+        self.view[...] = from_storage(self.spec.storage, stored)
 
 
 def is_torch(tensor: Any) -> bool:
@@ -61,29 +66,44 @@ def bind(spec: TensorSpec, tensor: Any) -> HostTensor:
             f"argument {spec.name!r} is no tensor",
             subject=spec.name,
             found=type(tensor).__name__,
-            expected=f"a numpy array or torch tensor of dtype {spec.dtype} and shape {list(spec.shape)}",
+            expected=f"a numpy array or torch tensor of dtype {spec.dtype} and shape {list(spec.host_shape)}",
         )
     if spec.direction != "in":
         _check_writable(spec, view)
+    if spec.storage is not None:
+        return HostTensor(spec, to_storage(spec.storage, view), view)
     return HostTensor(spec, view if view.flags.c_contiguous else np.ascontiguousarray(view), view)
+
+
+def to_storage(storage: StorageSpec, array: np.ndarray) -> np.ndarray:
+    """The caller's ``array`` as it is stored, C-contiguous."""
+    return np.array(array.reshape(storage.split).transpose(storage.order), order="C")
+
+
+def from_storage(storage: StorageSpec | None, stored: np.ndarray) -> np.ndarray:
+    """What is stored as the caller has it."""
+    if storage is None:
+        return stored
+    split = stored.transpose(np.argsort(storage.order))
+    return split.reshape(storage.shape)
 
 
 def allocate(spec: TensorSpec, *, torch: bool) -> Any:
     """A new tensor of zeros for parameter ``spec``: a torch tensor, or a numpy array."""
     if torch:
         module = sys.modules["torch"]
-        return module.zeros(spec.shape, dtype=getattr(module, spec.dtype))
-    return np.zeros(spec.shape, dtype_of(spec.dtype))
+        return module.zeros(spec.host_shape, dtype=getattr(module, spec.dtype))
+    return np.zeros(spec.host_shape, dtype_of(spec.dtype))
 
 
 def _check(spec: TensorSpec, shape: tuple[int, ...], dtype: str) -> None:
-    if shape != spec.shape:
+    if shape != spec.host_shape:
         raise ProgramError(
             Code.ARGUMENT_SHAPE,
             f"argument {spec.name!r} has another shape than the program was compiled for",
             subject=spec.name,
             found=list(shape),
-            expected=list(spec.shape),
+            expected=list(spec.host_shape),
         )
     if dtype != spec.dtype:
         raise ProgramError(

@@ -40,5 +40,5 @@ def _program(text: str) -> Program:
 
 def _view(spec: TensorSpec, address: ctypes.c_void_p) -> np.ndarray:
     dtype = dtype_of(spec.dtype)
-    memory = (ctypes.c_byte * (math.prod(spec.shape) * dtype.itemsize)).from_address(address.value or 0)
-    return np.ctypeslib.as_array(memory).view(dtype).reshape(spec.shape)
+    memory = (ctypes.c_byte * (math.prod(spec.host_shape) * dtype.itemsize)).from_address(address.value or 0)
+    return np.ctypeslib.as_array(memory).view(dtype).reshape(spec.host_shape)

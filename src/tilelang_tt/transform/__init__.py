@@ -6,6 +6,7 @@ Each is a TVM pass object.
 from .grid_to_persistent_tt import GridToPersistentTT
 from .infer_default_tt_schedule import InferDefaultTTSchedule
 from .infer_tt_layout import InferTTLayout
+from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
 from .pipeline import TTPipeline
 from .propagate_tt_layout import PropagateTTLayout
@@ -15,6 +16,7 @@ __all__ = [
     "GridToPersistentTT",
     "InferDefaultTTSchedule",
     "InferTTLayout",
+    "InferTTStorage",
     "LayoutAwareWorkPartitionTT",
     "PropagateTTLayout",
     "TTPipeline",

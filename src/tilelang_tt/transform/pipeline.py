@@ -8,6 +8,7 @@ from ..devices import Device
 from .grid_to_persistent_tt import GridToPersistentTT
 from .infer_default_tt_schedule import InferDefaultTTSchedule
 from .infer_tt_layout import InferTTLayout
+from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
 from .propagate_tt_layout import PropagateTTLayout
 from .verify_tt_partition import VerifyTTPartition
@@ -16,6 +17,7 @@ from .verify_tt_partition import VerifyTTPartition
 def tt_passes(device: str | Device | None = None) -> list[tvm.transform.Pass]:
     """Every pass, in order."""
     return [
+        InferTTStorage(),
         InferDefaultTTSchedule(device),
         InferTTLayout(),
         PropagateTTLayout(),

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ..call import as_result, is_ttnn
+from ...errors import Code, ProgramError
+from ...program.spec import TensorSpec
+from ..call import Stored, as_result, is_ttnn
 from ..host_tensors import HostTensor, bind, is_torch
 from ..host_tensors import allocate as allocate_on_host
 from .devices import current_device
@@ -27,6 +29,11 @@ def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
     has counted the arguments.
     """
     spec = program.spec
+    given = iter(tensors)
+    for index, tensor in enumerate(spec.tensors):
+        if index not in spec.out_idx:
+            _check_order(tensor, next(given))
+    tensors = [tensor.tensor if isinstance(tensor, Stored) else tensor for tensor in tensors]
     on_device = [tensor for tensor in tensors if is_ttnn(tensor)]
     device = next((place for tensor in on_device if (place := tensor.device()) is not None), None)
     device = current_device() if device is None else device
@@ -41,7 +48,7 @@ def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
             argument = next(given)
         else:
             argument = allocate(tensor, device) if on_device else allocate_on_host(tensor, torch=as_torch)
-            returned.append(argument)
+            returned.append(Stored(argument) if on_device and tensor.storage is not None else argument)
         arguments.append(argument)
         # All host tensors are checked before the first is copied.
         copies.append(None if is_ttnn(argument) else bind(tensor, argument))
@@ -56,8 +63,28 @@ def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
         if copy is not None and copy.spec.direction != "in"
     ]
     for copy, content in results:
-        copy.view[...] = content
+        copy.give(content)
     return as_result(returned)
+
+
+def _check_order(spec: TensorSpec, argument: Any) -> None:
+    """Refuse a ttnn tensor whose order of dimensions is not the program's."""
+    if not is_ttnn(argument) or isinstance(argument, Stored) == (spec.storage is not None):
+        return
+    if spec.storage is None:
+        found, expected, hint = "a Stored tensor", "the tensor itself", None
+    else:
+        split, order = list(spec.storage.split), list(spec.storage.order)
+        found, expected = "a ttnn tensor in the kernel's order", f"Stored(tensor of shape {list(spec.shape)})"
+        hint = f"pass a host tensor, or Stored(ttnn.permute(ttnn.reshape(tensor, {split}), {order}))"
+    raise ProgramError(
+        Code.ARGUMENT_LAYOUT,
+        f"argument {spec.name!r} is not in the order in which the program stores it",
+        subject=spec.name,
+        found=found,
+        expected=expected,
+        hint=hint,
+    )
 
 
 def _loaded(program: Program, device: Any) -> TtnnProgram:

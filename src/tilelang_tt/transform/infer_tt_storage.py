@@ -1,0 +1,146 @@
+"""InferTTStorage: tensors whose blocks are not made of their hardware tiles get another order of storage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tilelang import tvm
+from tvm import arith, tirx
+
+from .. import attrs
+from ..errors import Code, LayoutError
+from ..language import tile_ops
+from ..language.kernel import tensor_params, tensor_uses
+from ..language.plain import plain_attrs
+from ..language.source import location_of
+from ..layout.storage import Part, StorageView, TensorUse, choose_view
+from .common import function_pass
+
+
+def InferTTStorage() -> tvm.transform.Pass:
+    """The pass. Rewrites the accesses to such tensors and their parameters, and writes ``tt.storage.<name>``.
+
+    Raises, when run:
+        LayoutError: ``layout-unsupported``, where the user says how such a tensor is sharded.
+    """
+    return function_pass("InferTTStorage", _rewrite)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A tensor and what takes its place."""
+
+    view: StorageView
+    parts: tuple[Part, ...]
+    buffer: tirx.Buffer
+
+
+def _rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    analyzer = _bound_variables(func)
+    stored: dict[tirx.Buffer, _Stored] = {}
+    for buffer in tensor_params(func):
+        if not all(isinstance(size, tirx.IntImm) for size in buffer.shape):
+            continue
+        shape = tuple(int(size) for size in buffer.shape)
+        uses = [
+            TensorUse(region.extents, tuple(_step(first, analyzer) for first in region.mins))
+            for region in tensor_uses(func, buffer)
+        ]
+        chosen = choose_view(shape, uses)
+        if chosen is not None:
+            view, parts = chosen
+            _check_layout(func, buffer, view)
+            replacement = tirx.decl_buffer(view.stored_shape, buffer.dtype, str(buffer.name), span=buffer.span)
+            stored[buffer] = _Stored(view, parts, replacement)
+    if not stored:
+        return func
+    body = _with_accesses(func.body, stored, analyzer)
+    buffers = {param: stored[b].buffer if b in stored else b for param, b in func.buffer_map.items()}
+    rewritten = tirx.PrimFunc(func.params, body, func.ret_type, buffers, func.attrs, func.span)
+    return rewritten.with_attr(
+        {
+            f"{attrs.STORAGE_PREFIX}{buffer.name}": {
+                "shape": list(entry.view.shape),
+                "split": list(entry.view.split),
+                "order": list(entry.view.order),
+            }
+            for buffer, entry in stored.items()
+        }
+    )
+
+
+def _bound_variables(func: tirx.PrimFunc) -> arith.Analyzer:
+    """An analyzer that knows what every variable of ``func`` may be."""
+    analyzer = arith.Analyzer()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.For):
+            analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
+        elif isinstance(node, tirx.Bind) and not isinstance(node.value, tirx.Call):
+            analyzer.bind(node.var, node.value)
+
+    tirx.stmt_functor.post_order_visit(func.body, visit)
+    return analyzer
+
+
+def _step(first: tirx.PrimExpr, analyzer: arith.Analyzer) -> int:
+    known = analyzer.modular_set(analyzer.simplify(first))
+    return math.gcd(int(known.coeff), int(known.base))
+
+
+def _check_layout(func: tirx.PrimFunc, buffer: tirx.Buffer, view: StorageView) -> None:
+    layout: Mapping[str, Any] = plain_attrs(func).get(attrs.USER_LAYOUT, {}).get(str(buffer.name), {})
+    if layout.get("layout") == "sharded":
+        raise LayoutError(
+            Code.LAYOUT_UNSUPPORTED,
+            f"tensor {buffer.name} is sharded, and the kernel takes blocks of it that are not made of its tiles",
+            subject=str(buffer.name),
+            found=f"shape {list(view.shape)}, stored as {list(view.stored_shape)}",
+            expected="an interleaved tensor",
+            location=location_of(buffer),
+        )
+
+
+def _with_accesses(body: tirx.Stmt, stored: Mapping[tirx.Buffer, _Stored], analyzer: arith.Analyzer) -> tirx.Stmt:
+    def indices(entry: _Stored, given: Any) -> list[tirx.PrimExpr]:
+        return [analyzer.simplify(_index(part, given)) for part in entry.parts]
+
+    def region(node: Any) -> Any:
+        if not (isinstance(node, tirx.Call) and str(getattr(node.op, "name", "")) == "tl.region"):
+            return None
+        load, access, *_ = node.args
+        entry = stored.get(load.buffer)
+        if entry is None:
+            return None
+        sizes = tile_ops.region_of(node).extents
+        extents = [_extent(part, sizes) for part in entry.parts]
+        moved = tirx.BufferLoad(entry.buffer, indices(entry, load.indices))
+        return tirx.Call(node.dtype, node.op, [moved, access, *extents], span=node.span)
+
+    def element(node: Any) -> Any:
+        entry = stored.get(node.buffer) if isinstance(node, (tirx.BufferLoad, tirx.BufferStore)) else None
+        if entry is None:
+            return None
+        if isinstance(node, tirx.BufferLoad):
+            return tirx.BufferLoad(entry.buffer, indices(entry, node.indices))
+        return tirx.BufferStore(entry.buffer, node.value, indices(entry, node.indices))
+
+    kinds = ["tirx.Call", "tirx.BufferLoad", "tirx.BufferStore"]
+    return tirx.stmt_functor.ir_transform(body, region, element, kinds)
+
+
+def _index(part: Part, given: Any) -> tirx.PrimExpr:
+    """The index along a stored dimension of what was element ``given``."""
+    if part.axis is None:
+        return tirx.IntImm("int32", 0)
+    index, grain = given[part.axis], tirx.IntImm("int32", part.grain)
+    if part.kind == "whole":
+        return index
+    return tirx.floordiv(index, grain) if part.kind == "outer" else tirx.floormod(index, grain)
+
+
+def _extent(part: Part, sizes: tuple[int, ...]) -> int:
+    return 1 if part.axis is None or part.kind == "outer" else sizes[part.axis]
