@@ -20,7 +20,7 @@ class Row:
 ROWS: list[Row] = []
 # A bfloat16 output is rounded by up to half of 2**-8. The matrix engine, which also sums, cuts float32 operands to TF32
 # (up to 2**-10) and aligns products to 12 bits (3.4e-4 of the largest output, measured).
-TOLERANCE = {"bfloat16": 2**-8, "float32": 2**-9}
+TOLERANCE = {"bfloat16": 2**-8, "float32": 2**-9, "int32": 0}
 
 
 def supported(section, construct):
@@ -56,7 +56,7 @@ def check(func, reference, out_idx=-1, *, tolerance=None, inputs=None, layout=No
     program = tt.compile(func, out_idx=out_idx, layout=layout)
     torch.manual_seed(0)
     tensors = [tensor for index, tensor in enumerate(program.spec.tensors) if index not in program.spec.out_idx]
-    given = inputs or [torch.randn(*tensor.host_shape).to(getattr(torch, tensor.dtype)) for tensor in tensors]
+    given = inputs or [random_tensor(tensor.host_shape, tensor.dtype) for tensor in tensors]
     results, expected = program(*given), reference(*(tensor.double() for tensor in given))
     if not isinstance(results, list):
         results, expected = [results], [expected]
@@ -65,9 +65,16 @@ def check(func, reference, out_idx=-1, *, tolerance=None, inputs=None, layout=No
     return program
 
 
+def random_tensor(shape, dtype):
+    if dtype == "int32":
+        return torch.randint(-1000, 1000, tuple(shape), dtype=torch.int32)
+    return torch.randn(*shape).to(getattr(torch, dtype))
+
+
 def assert_close(found, wanted, tolerance=None):
     """Equal where ``wanted`` is infinite; elsewhere within ``tolerance`` of the largest element."""
-    found, allowed = found.double(), tolerance or TOLERANCE[str(found.dtype).removeprefix("torch.")]
+    allowed = tolerance or TOLERANCE[str(found.dtype).removeprefix("torch.")]
+    found, wanted = found.double(), wanted.double()
     finite = torch.isfinite(wanted)
     assert torch.equal(found[~finite], wanted[~finite])
     assert torch.isfinite(found[finite]).all()

@@ -5,19 +5,20 @@ from pathlib import Path
 
 TABLE = Path(__file__).parent.parent / "docs" / "coverage.md"
 SECTIONS = (
-    "Copies", "Products", "Reductions", "Vectors", "Expressions", "Conditions", "Loops", "Tensors", "Edges", "Threads",
+    "Copies", "Products", "Reductions", "Vectors", "Expressions", "Integers", "Conditions", "Loops", "Tensors", "Edges",
+    "Threads",
 )  # fmt: skip
 HEAD = """# What of the tile language compiles
 
-Written by `python tests/make_coverage.py` from `tests/test_tile_language.py` and `tests/test_control_flow.py`, where a
-kernel for each supported construct is held against torch on the emulator, and `tests/test_tile_language_refused.py`,
-where each refusal is held to its words.
+Written by `python tests/make_coverage.py` from the tests of the tile language in `tests/`, where a kernel for each
+supported construct is held against torch on the emulator, and each refusal to its words.
 `examples/gallery/` has whole kernels. Anything else is refused too, by the construct's name and line.
 """
 
 
 def table() -> str:
     import test_control_flow  # noqa: F401 (importing registers the rows)
+    import test_integers  # noqa: F401
     import test_tile_language  # noqa: F401 (importing registers the rows)
     import test_tile_language_refused  # noqa: F401
     from constructs import ROWS

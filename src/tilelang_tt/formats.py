@@ -19,9 +19,21 @@ ELEMENT_BYTES: Mapping[DataFormat, int] = MappingProxyType(
 )
 
 COMPUTE_FORMATS: Mapping[str, DataFormat] = MappingProxyType(
-    {"bfloat16": "Float16_b", "float16": "Float16", "float32": "Float32"}
+    {"bfloat16": "Float16_b", "float16": "Float16", "float32": "Float32", "int32": "Int32"}
 )
 """dtype -> format, of what the engines compute with."""
+
+
+_HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "bool": "keep a mask as int32 or bfloat16, 1 and 0, and compare it with 0",
+        "uint": "use int32",
+        "int": "use int32",
+        "float8": "use bfloat16: the engines have no tiles of 8-bit floats",
+        "float64": "use float32",
+    }
+)
+"""By dtype, or the beginning of its name: what to use in its place."""
 
 
 def data_format(dtype: str) -> DataFormat:
@@ -33,7 +45,11 @@ def data_format(dtype: str) -> DataFormat:
     if dtype in COMPUTE_FORMATS:
         return COMPUTE_FORMATS[dtype]
     raise UnsupportedError(
-        Code.UNSUPPORTED, f"dtype {dtype} is not supported", subject=dtype, expected=", ".join(COMPUTE_FORMATS)
+        Code.UNSUPPORTED,
+        f"dtype {dtype} is not supported",
+        subject=dtype,
+        expected=", ".join(COMPUTE_FORMATS),
+        hint=_HINTS.get(dtype) or next((hint for prefix, hint in _HINTS.items() if dtype.startswith(prefix)), None),
     )
 
 

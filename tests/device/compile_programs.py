@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import control_kernels
+import integer_kernels
 import kernels
 
 import tilelang_tt as tt
@@ -29,13 +30,14 @@ from tilelang_tt.layout import block_sharded, height_sharded, interleaved, width
 DEVICES = ("wormhole_n150_full", "blackhole_p150")
 """The grids of the chips without Tensix dispatch, as ttnn gives them with slow dispatch."""
 
-DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float32": np.dtype(np.float32)}
+DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float32": np.dtype(np.float32), "int32": np.dtype(np.int32)}
+FLOATS = ("bfloat16", "float32")
 # The matrix engine takes float32 as TF32 and sums products aligned to 12 bits (measured: 1.5e-3 and 3.4e-4 of the
 # largest output); accumulators on their way to an epilogue may be cut to TF32 as well.
 TOLERANCE = 2e-3
 EXACT = 0.0
 # Packing rounds to half a unit in the last place of the output's mantissa.
-ROUNDING = {"bfloat16": 2.0**-8, "float32": 2.0**-24}
+ROUNDING = {"bfloat16": 2.0**-8, "float32": 2.0**-24, "int32": 0.0}
 
 Tensors = dict[str, np.ndarray]
 
@@ -102,7 +104,7 @@ def copy(name, shape, block, dtype, out_dtype, tolerance, **options) -> Case:
 
 
 def gemm_cases() -> Iterator[Case]:
-    for dtype in DTYPES:
+    for dtype in FLOATS:
         for block in ((32, 32, 32), (64, 64, 32), (128, 128, 32), (32, 96, 64), (96, 32, 128)):
             label = "x".join(map(str, block))
             yield gemm(f"gemm_{dtype}_{label}", (384, 384, 256), block, dtype)
@@ -130,7 +132,7 @@ def gemm_cases() -> Iterator[Case]:
 
 
 def elementwise_cases() -> Iterator[Case]:
-    for dtype in DTYPES:
+    for dtype in FLOATS:
         for op in ("add", "sub", "mul"):
             yield binary(f"{op}_{dtype}", (128, 192), (64, 96), op, dtype)
         yield copy(f"copy_{dtype}", (96, 128), (32, 64), dtype, dtype, EXACT)
@@ -141,7 +143,7 @@ def elementwise_cases() -> Iterator[Case]:
 
 def sharded_cases() -> Iterator[Case]:
     for block in ((32, 32, 32), (64, 64, 64), (128, 64, 32)):
-        for dtype in DTYPES:
+        for dtype in FLOATS:
             layout = {"C": block_sharded((256, 512), (2, 4))}
             label = "x".join(map(str, block))
             yield gemm(f"shard_gemm_relu_{dtype}_{label}", (256, 512, 128), block, dtype, relu=True, layout=layout)
@@ -283,12 +285,48 @@ def stored_cases() -> Iterator[Case]:
         yield Case(f"stored_small_{m}x{n}x{k}", func, {"A": a, "B": b}, expected, 2**-7)
 
 
+def wide(seed: int, shape: tuple[int, int] = (64, 128)) -> np.ndarray:
+    """int32 of all magnitudes."""
+    return np.random.default_rng(seed).integers(-(2**31), 2**31, shape).astype(np.int32)
+
+
+def integer_cases() -> Iterator[Case]:
+    """Those ``from_floats`` unpack no int32, at which the simulated Wormhole stops."""
+    a, b = wide(1), wide(2)
+    b[::2] = a[::2]
+    with np.errstate(over="ignore"):
+        for op, (_, value) in integer_kernels.INTEGER_OPS.items():
+            func = integer_kernels.integer_binary.get_tir(64, 128, 32, 64, op)
+            yield Case(f"int32_{op}", func, {"A": a, "B": b}, {"C": value(a, b)}, EXACT)
+        x, y = (np.random.default_rng(seed).integers(-1000, 1000, a.shape).astype(np.float32) for seed in (3, 4))
+        y[::2] = x[::2]
+        for op, (_, value) in integer_kernels.INTEGER_OPS.items():
+            func = integer_kernels.integer_binary.get_tir(64, 128, 32, 64, op, "float32")
+            want = value(x.astype(np.int32), y.astype(np.int32))
+            yield Case(f"int32_from_floats_{op}", func, {"A": x, "B": y}, {"C": want}, EXACT)
+    for dtype in ("int32", "float32", "bfloat16"):
+        given = wide(5) % 200 if dtype == "int32" else random(a.shape, dtype, 5) * 100
+        func = integer_kernels.integer_casts.get_tir(64, 128, 32, 64, dtype)
+        whole = np.trunc(f32(given)).astype(np.int32)
+        rows, columns = np.arange(64)[:, None], np.arange(128)
+        expected = {"B": whole, "C": (whole * 3 + rows * 1000001 + columns * 7).astype(np.int32)}
+        yield Case(f"int32_casts_{dtype}", func, {"A": given.astype(DTYPES[dtype])}, expected, EXACT)
+    yield Case(
+        "int32_copy",
+        kernels.copy.get_tir(77, 130, 64, 96, "int32", None),
+        {"A": wide(6, (77, 130))},
+        {"B": wide(6, (77, 130))},
+        EXACT,
+    )
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
     sharded_cases,
     policy_cases,
     odd_cases,
+    integer_cases,
     gallery_cases,
     control_cases,
     stored_cases,
@@ -300,7 +338,7 @@ def write(case: Case, device: str, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     program.save(directory / "program")
     arrays = {name: x.view(np.uint16) if x.dtype == DTYPES["bfloat16"] else x for name, x in case.inputs.items()}
-    expected = {f"expected.{name}": f32(x) for name, x in case.expected.items()}
+    expected = {f"expected.{name}": x if x.dtype == DTYPES["int32"] else f32(x) for name, x in case.expected.items()}
     rounding = max(ROUNDING[tensor.dtype] for tensor in program.spec.tensors if tensor.name in case.expected)
     limits = {"tolerance": np.float64(case.tolerance), "rounding": np.float64(rounding if case.tolerance else 0)}
     np.savez(directory / "tensors.npz", **limits, **arrays, **expected)

@@ -81,10 +81,20 @@ def worker(tmp_path_factory):
     worker.stop()
 
 
+def stops_the_simulator(case, arch):
+    """Whether the simulated chip, not the real one, stops at this program: Wormhole's at unpacking int32."""
+    kernel = (case / "program" / "kernels" / "compute.cpp").read_text()
+    buffers = json.loads((case / "program" / "program.json").read_text())["circular_buffers"]
+    unpacked = [b for b in buffers if b["data_format"] == "Int32" and f"copy_tile(cb_{b['name']}, " in kernel]
+    return arch == "wormhole" and "TT_METAL_SIMULATOR" in os.environ and unpacked
+
+
 def test_program(case, worker):
     compiled_for = json.loads((case / "program" / "program.json").read_text())["device"]["arch"]
     if compiled_for != worker.device["arch"]:
         pytest.skip(f"compiled for {compiled_for}, the device is a {worker.device['arch']}")
+    if stops_the_simulator(case, compiled_for):
+        pytest.skip("the simulated Wormhole cannot unpack int32")
     result = worker.ask(case.resolve())
     assert "failure" not in result, result["failure"]
     for name, error in result["errors"].items():

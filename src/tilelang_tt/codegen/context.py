@@ -15,7 +15,7 @@ from .cexpr import identifier
 from .circular_buffers import CircularBuffer, CircularBuffers
 from .liveness import Liveness
 from .streams import Define, For, Line, Node, Stream
-from .tile_program import Constant, TileProgram
+from .tile_program import Constant, Integer, TileProgram
 
 DST_TILES = 4
 """Tiles of float32 that DST holds while the packer empties its other half.
@@ -103,11 +103,15 @@ class Apply:
 
 @dataclass(frozen=True)
 class Indices:
-    """A leaf: ``rows`` * (row of the element) + ``cols`` * (its column) + ``offset``, a C++ expression."""
+    """A leaf: ``rows`` * (row of the element) + ``cols`` * (its column) + ``offset``, a C++ expression.
+
+    A float, or an int32.
+    """
 
     rows: int
     cols: int
     offset: str
+    integer: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,30 @@ class Select:
 Orientation = Literal["row", "col"]
 """Whether a vector's elements run along the columns of its tiles ("row") or along their rows ("col")."""
 
-Value = Operand | Constant | Indices | Apply | Select
+Value = Operand | Constant | Integer | Indices | Apply | Select
 """A bound expression: its leaves are the tiles that the buffers held when it was written."""
+
+
+def is_integer(value: Value) -> bool:
+    """Whether the elements of ``value`` are int32 while they are in DST; else they are float32."""
+    if isinstance(value, Operand):
+        return value.tiles.cb is not None and value.tiles.cb.data_format == "Int32"
+    if isinstance(value, Indices):
+        return value.integer
+    if isinstance(value, Apply):
+        return value.op.endswith("int32")
+    return is_integer(value.a) if isinstance(value, Select) else isinstance(value, Integer)
+
+
+def converted(value: Value, to_integer: bool) -> Value:
+    """``value`` as int32 (cut towards zero), or as float32."""
+    if is_integer(value) == to_integer:
+        return value
+    if isinstance(value, Constant):
+        return Integer(int(value.value))
+    if isinstance(value, Integer):
+        return Constant(float(value.value))
+    return Apply("float32_to_int32" if to_integer else "int32_to_float32", value)
 
 
 def leaves(value: Value) -> list[Operand]:

@@ -15,12 +15,14 @@ from .context import (
     Select,
     Tiles,
     Value,
+    converted,
     float_bits,
+    is_integer,
     largest_divisor,
     leaves,
     plus,
 )
-from .tile_program import Constant
+from .tile_program import Constant, Integer
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Step:
     op: str = ""
     operands: tuple[Operand, ...] = ()
     number: float = 0.0
+    text: str = ""
     c: int = 0
     indices: Indices | None = None
 
@@ -77,6 +80,10 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
         out = plan.take(live, clean=False)
         plan.steps.append(Step("fill", out, number=value.value))
         return out
+    if isinstance(value, Integer):
+        out = plan.take(live, clean=False)
+        plan.steps.append(Step("fill_int32", out, text=f"{value.value & 0xFFFFFFFF}u"))
+        return out
     if isinstance(value, Operand):
         return _emit_operand(plan, value, live)
     if isinstance(value, Indices):
@@ -85,7 +92,7 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
         out = _emit(plan, value.condition, live)
         a = _emit(plan, value.a, live | {out})
         b = _emit(plan, value.b, live | {out, a})
-        plan.steps.append(Step("select", out, b=a, c=b))
+        plan.steps.append(Step("select", out, op="int32" if is_integer(value) else "float32", b=a, c=b))
         return out
     if value.b is None:
         out = _emit(plan, value.a, live)
@@ -96,6 +103,8 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
 
 def _emit_indices(plan: Schedule, value: Indices, live: frozenset[int]) -> int:
     """The numbers that a tile's elements have inside it, scaled, and the number of its first element added."""
+    if value.integer:
+        return _emit_integer_indices(plan, value, live)
     out = -1
     for axis, factor in (("row", value.rows), ("column", value.cols)):
         if factor == 0:
@@ -112,6 +121,22 @@ def _emit_indices(plan: Schedule, value: Indices, live: frozenset[int]) -> int:
         out = plan.take(live, clean=False)
         plan.steps.append(Step("fill", out, number=0.0))
     plan.steps.append(Step("offset", out, indices=value))
+    return out
+
+
+def _emit_integer_indices(plan: Schedule, value: Indices, live: frozenset[int]) -> int:
+    """The same in int32: floats would be exact up to 2**24 only."""
+    out = plan.take(live, clean=False)
+    plan.steps.append(Step("first_int32", out, indices=value))
+    for axis, factor in (("row", value.rows), ("column", value.cols)):
+        if factor == 0:
+            continue
+        numbers = plan.take(live | {out}, clean=False)
+        plan.steps += [Step("numbers", numbers, op=axis), Step("unary", numbers, op="float32_to_int32")]
+        if factor != 1:
+            scale = _emit(plan, Integer(factor), live | {out, numbers})
+            plan.steps.append(Step("binary", numbers, b=scale, op="mul_int32"))
+        plan.steps.append(Step("binary", out, b=numbers, op="add_int32"))
     return out
 
 
@@ -164,7 +189,7 @@ def _on_matrix_engine(value: Value) -> bool:
     """16-bit tiles in L1: the matrix engine takes them without loss."""
     if not isinstance(value, Operand) or value.access or value.tiles.cb is None:
         return False
-    return value.tiles.cb.data_format != "Float32"
+    return value.tiles.cb.data_format not in ("Float32", "Int32")
 
 
 def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
@@ -173,6 +198,8 @@ def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
     Raises:
         UnsupportedError: ``unsupported``, when one element needs more tiles at once than DST holds.
     """
+    assert target.cb is not None
+    value = converted(value, target.cb.data_format == "Int32")
     ctx.await_operands(value)
     if ctx.held is not None and not _fits_around_accumulator(ctx, value, target):
         ctx.free_dst()
@@ -279,16 +306,26 @@ def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, c
     elif step.kind == "offset":
         assert step.indices is not None
         _sfpu(ctx, metalium.SCALAR["add"], a=out, bits=_offset(step.indices, row, col))
+    elif step.kind == "fill_int32":
+        _sfpu(ctx, metalium.FILL_INT32, a=out, bits=step.text)
+    elif step.kind == "first_int32":
+        assert step.indices is not None
+        _sfpu(ctx, metalium.FILL_INT32, a=out, bits=_first(step.indices, row, col))
     elif step.kind == "select":
-        _sfpu(ctx, metalium.WHERE, a=out, b=register(step.b), c=register(step.c))
+        _sfpu(ctx, metalium.WHERE[step.op], a=out, b=register(step.b), c=register(step.c))
     elif step.kind == "binary":
         _sfpu(ctx, metalium.BINARY[step.op], a=out, b=register(step.b))
 
 
 def _offset(indices: Indices, row: str, col: str) -> str:
     """The number of a tile's first element, as the bits of a float."""
+    return f"{metalium.FLOAT_BITS_NAME}({_first(indices, row, col)})"
+
+
+def _first(indices: Indices, row: str, col: str) -> str:
+    """The number of a tile's first element, a C++ expression."""
     rows, cols = indices.rows * TILE, indices.cols * TILE
-    return f"{metalium.FLOAT_BITS_NAME}({indices.offset} + {rows} * ({row}) + {cols} * ({col}))"
+    return f"{indices.offset} + {rows} * ({row}) + {cols} * ({col})"
 
 
 def _sfpu(ctx: Context, op: metalium.SfpuOp, a: int, b: int = 0, c: int = 0, bits: str = "") -> None:

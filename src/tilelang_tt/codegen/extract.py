@@ -27,6 +27,7 @@ from .tile_program import (
     Branch,
     Constant,
     Gemm,
+    Integer,
     Let,
     Load,
     Loop,
@@ -216,7 +217,7 @@ class _Extraction:
 
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
         value = element_expr(op.value, [], self)
-        if not isinstance(value, Constant):
+        if not isinstance(value, (Constant, Integer)):
             raise _refused("a fill with a value that is not constant is not supported", op.dst.name, found=op.value)
         self._whole(op.dst)
         return Map(op.dst.name, value, location)
@@ -229,6 +230,7 @@ class _Extraction:
         if len(op.src.extents) != 2 or len(op.dst.extents) != 1:
             found = f"{list(op.src.extents)} to {list(op.dst.extents)}"
             raise _refused("a reduction takes a matrix to a vector", op.src.name, found=found)
+        _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
         return Reduce(op.src.name, op.dst.name, op.kind, op.dim, op.clear, location)
 
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
@@ -238,6 +240,7 @@ class _Extraction:
                     "T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first"
                 )
             self._whole(region)
+        _check_floats("T.gemm", op.a, op.b, op.c)
         return Gemm(op.a.name, op.b.name, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
 
     def _parallel(self, loop: tirx.For) -> list[Statement]:
@@ -464,6 +467,15 @@ def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:
             found=f"{list(src.extents)} to {list(dst.extents)}",
             expected="regions of one size",
         )
+
+
+def _check_floats(construct: str, *regions: tile_ops.Region) -> None:
+    """The matrix engine computes with floats."""
+    for region in regions:
+        if str(region.buffer.dtype) == "int32":
+            raise _refused(
+                f"{construct} of int32 is not supported", region.name, found="dtype int32", expected="floats"
+            )
 
 
 def _tensors_read(statements: list[Statement]) -> set[str]:

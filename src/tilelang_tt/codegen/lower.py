@@ -25,6 +25,7 @@ from .context import (
     Staging,
     Tiles,
     Value,
+    converted,
     leaves,
     plus,
 )
@@ -51,6 +52,7 @@ from .tile_program import (
     Constant,
     Gemm,
     IndexTile,
+    Integer,
     Let,
     Load,
     Loop,
@@ -140,6 +142,7 @@ class _Lowering:
 
     def _map(self, statement: Map) -> None:
         value = self._bind(statement.value, self.ctx.orientation.get(statement.dst))
+        value = converted(value, self._holds_integers(statement.dst))
         self.ctx.values[statement.dst] = value
         # What several statements read is computed once; what one reads is computed where that stores it.
         if isinstance(value, (Apply, Select)) and self.reads_of[id(statement)] > 1:
@@ -244,6 +247,10 @@ class _Lowering:
         self._finish_reads(started)
         for load in group:
             self._prepare_vector(load.dst)
+            self.ctx.values[load.dst] = converted(self.ctx.values[load.dst], self._holds_integers(load.dst))
+
+    def _holds_integers(self, name: str) -> bool:
+        return self.ctx.format_of(name) == "Int32"
 
     def _prepare_vector(self, name: str) -> None:
         """A loaded vector that is more than added to rows takes the form that the engines compute with."""
@@ -399,6 +406,8 @@ class _Lowering:
         if len(loads) != 1 or len(setting) != 1 or not stays_in_its_scope(self.ctx.program, loads[0], store):
             return False
         formats = {self.ctx.staging[tensor].data_format for tensor in (loads[0].source.tensor, store.target.tensor)}
+        if self._holds_integers(name) != (formats == {"Int32"}):
+            return False
         return len(formats) == 1 and loads[0].source.tensor not in self.ctx.shards
 
     def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
@@ -434,7 +443,7 @@ class _Lowering:
 
     def _bind(self, expr: TileExpr, vector: Orientation | None = None) -> Value:
         """``expr``, its leaves bound to what the buffers hold now; ``vector``: how the vector lies that it makes."""
-        if isinstance(expr, Constant):
+        if isinstance(expr, (Constant, Integer)):
             return expr
         if isinstance(expr, Unary):
             return Apply(expr.op, self._bind(expr.arg, vector))
@@ -443,7 +452,7 @@ class _Lowering:
         if isinstance(expr, Choose):
             return Select(*(self._bind(part, vector) for part in (expr.condition, expr.a, expr.b)))
         if isinstance(expr, IndexTile):
-            return Indices(expr.rows, expr.cols, expr.offset)
+            return Indices(expr.rows, expr.cols, expr.offset, expr.integer)
         if isinstance(expr, TensorTile):
             tiles = self._direct_tiles(expr.source)
             if expr.broadcast == "col" or (vector is not None and not expr.broadcast):
@@ -469,7 +478,7 @@ class _Lowering:
                 subject=expr.block,
                 hint="fill or copy it first; what a loop computes element-wise does not leave the loop",
             )
-        if not expr.broadcast or isinstance(value, Constant):
+        if not expr.broadcast or isinstance(value, (Constant, Integer)):
             return value
         tiles = materialise(self.ctx, expr.block, value)
         return Operand(tiles, expr.block, _access(expr.broadcast, tiles))

@@ -56,6 +56,12 @@ def _of_its_own(name: str, header: str, init: str, call: str) -> SfpuOp:
     return SfpuOp(header, init, f"vector_{name}({values})", helper)
 
 
+def _typecast(source: str, target: str) -> SfpuOp:
+    formats = f"<(uint32_t)DataFormat::{source}, (uint32_t)DataFormat::{target}>"
+    header = "api/compute/eltwise_unary/typecast.h"
+    return SfpuOp(header, f"typecast_tile_init{formats}()", f"typecast_tile{formats}({{a}})")
+
+
 UNARY = MappingProxyType(
     {
         "relu": SfpuOp("api/compute/eltwise_unary/relu.h", "relu_tile_init()", "relu_tile({a})"),
@@ -68,6 +74,9 @@ UNARY = MappingProxyType(
         "abs": SfpuOp("api/compute/compute_kernel_api.h", "abs_tile_init()", "abs_tile({a})"),
         "neg": SfpuOp("api/compute/eltwise_unary/negative.h", "negative_tile_init()", "negative_tile({a})"),
         "log": _of_its_own("log", "api/compute/compute_kernel_api.h", "log_tile_init()", "log_tile(a)"),
+        "abs_int32": SfpuOp("api/compute/compute_kernel_api.h", "abs_tile_init()", "abs_tile_int32({a})"),
+        "float32_to_int32": _typecast("Float32", "Int32"),
+        "int32_to_float32": _typecast("Int32", "Float32"),
         **COMPARE,
     }
 )
@@ -87,6 +96,31 @@ SCALAR = MappingProxyType(
 )
 """One operand and a constant (its float32 bits), in place."""
 
+
+def _int32(header: str, name: str, init: str | None = None) -> SfpuOp:
+    """An operation on int32; ``name`` and ``init`` are without ``_tile`` and ``_tile_init``."""
+    typed = "<DataFormat::Int32>" if init is None else ""
+    call = f"{name}_tile" if name.endswith("_int32") else f"{name}_tile<DataFormat::Int32>"
+    return SfpuOp(f"api/compute/{header}.h", f"{init or name}_tile_init{typed}()", f"{call}({{a}}, {{b}}, {{a}})")
+
+
+INT32_BINARY = MappingProxyType(
+    {
+        "add_int32": _int32("add_int_sfpu", "add_int", "add_int"),
+        "sub_int32": _int32("sub_int_sfpu", "sub_int", "sub_int"),
+        "mul_int32": _int32("mul_int_sfpu", "mul_int"),
+        "max_int32": _int32("binary_max_min", "binary_max_int32", "binary_max_int32"),
+        "min_int32": _int32("binary_max_min", "binary_min_int32", "binary_min_int32"),
+        "and_int32": _int32("binary_bitwise_sfpu", "bitwise_and_binary", "binary_bitwise"),
+        "or_int32": _int32("binary_bitwise_sfpu", "bitwise_or_binary", "binary_bitwise"),
+        "xor_int32": _int32("binary_bitwise_sfpu", "bitwise_xor_binary", "binary_bitwise"),
+        "shl_int32": _int32("binary_shift", "binary_left_shift", "binary_shift"),
+        "shr_int32": _int32("binary_shift", "binary_right_shift", "binary_shift"),
+        **{f"{op}_int32": _int32("binary_comp", f"{op}_int") for op in ("eq", "ne", "lt", "gt", "le", "ge")},
+    }
+)
+"""Two DST tiles of int32; the result, of comparisons 1 or 0, replaces the first."""
+
 _BINARY_HEADER = "api/compute/eltwise_binary_sfpu.h"
 _MAX_MIN_HEADER = "api/compute/binary_max_min.h"
 BINARY = MappingProxyType(
@@ -97,6 +131,7 @@ BINARY = MappingProxyType(
         "div": _of_its_own("div", _BINARY_HEADER, "div_binary_tile_init()", "div_binary_tile(a, b, a)"),
         "max": SfpuOp(_MAX_MIN_HEADER, "binary_max_tile_init()", "binary_max_tile({a}, {b}, {a})"),
         "min": SfpuOp(_MAX_MIN_HEADER, "binary_min_tile_init()", "binary_min_tile({a}, {b}, {a})"),
+        **INT32_BINARY,
     }
 )
 """Two DST tiles; the result replaces the first."""
@@ -104,8 +139,20 @@ BINARY = MappingProxyType(
 FILL = SfpuOp("api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile_bitcast({a}, {bits})")
 """A constant in every element."""
 
-WHERE = SfpuOp(
-    "api/compute/eltwise_unary/where.h", "where_tile_init()", "where_tile<DataFormat::Float32>({a}, {b}, {c}, {a})"
+FILL_INT32 = SfpuOp(
+    "api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile_int<DataFormat::Int32>({a}, {bits})"
+)
+"""An int32 in every element."""
+
+WHERE = MappingProxyType(
+    {
+        kind: SfpuOp(
+            "api/compute/eltwise_unary/where.h",
+            "where_tile_init()",
+            f"where_tile<DataFormat::{kind.capitalize()}>({{a}}, {{b}}, {{c}}, {{a}})",
+        )
+        for kind in ("float32", "int32")
+    }
 )
 """Element of ``b`` where that of ``a`` is not 0, else of ``c``; in place of ``a``."""
 

@@ -95,6 +95,13 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Integer:
+    """The same int32 in every element."""
+
+    value: int
+
+
+@dataclass(frozen=True)
 class Unary:
     """``op`` of every element; names as in ``metalium.UNARY``."""
 
@@ -104,7 +111,7 @@ class Unary:
 
 @dataclass(frozen=True)
 class Binary:
-    """``a op b`` for every element; ``op`` is add, sub, mul, div, max or min."""
+    """``a op b`` for every element; ``op`` is one of ``metalium.BINARY``: of two floats, or of two int32."""
 
     op: str
     a: TileExpr
@@ -113,11 +120,12 @@ class Binary:
 
 @dataclass(frozen=True)
 class IndexTile:
-    """``rows`` * i + ``cols`` * j + ``offset`` (C++), for element (i, j) of the block."""
+    """``rows`` * i + ``cols`` * j + ``offset`` (C++), for element (i, j) of the block: a float, or an int32."""
 
     rows: int
     cols: int
     offset: str
+    integer: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class Choose:
     b: TileExpr
 
 
-TileExpr = BlockTile | TensorTile | Constant | IndexTile | Unary | Binary | Choose
+TileExpr = BlockTile | TensorTile | Constant | Integer | IndexTile | Unary | Binary | Choose
 
 
 # ---- statements ----------------------------------------------------------------------------------------------------

@@ -78,6 +78,10 @@ def needs_replication(program: TileProgram, name: str, orientation: Orientation)
 
 def replicated(ctx: Context, name: str, source: Tiles, orientation: Orientation) -> Tiles:
     """A loaded vector in the form that the engines compute with."""
+    if source.cb is not None and source.cb.data_format == "Int32":
+        raise ctx.unsupported(
+            f"{name}, a vector of int32, is more than copied", subject=name, hint="use a matrix of one row"
+        )
     ctx.free_dst()
     row = _same_in_every_row(ctx, name, source)
     if orientation == "row":

@@ -12,18 +12,24 @@ using Function = float (*)(float a, float b, float c, float p0, float p1);
 // How a result becomes a 16-bit float where DST is 16-bit; a float32 DST keeps it.
 enum class Rounding : std::uint8_t { nearest, truncate };
 
+using Integers = std::int32_t (*)(std::int32_t a, std::int32_t b, std::int32_t c, std::int32_t p);
+
 struct Op {
     const char* name;
     const char* init;  // the init call it needs, without "_tile_init"
     std::uint32_t operands;
     Function function;
     Rounding rounding = Rounding::nearest;
+    Integers integers = nullptr;  // in place of `function`, of operations on int32
 };
 
 #define EMU_OP                                                                                              \
     [[maybe_unused]] float a, [[maybe_unused]] float b, [[maybe_unused]] float c, [[maybe_unused]] float p, \
         [[maybe_unused]] float q
 constexpr auto cut = Rounding::truncate;
+
+inline std::uint32_t bits(std::int32_t value) { return static_cast<std::uint32_t>(value); }
+inline std::int32_t wrap(std::uint32_t value) { return static_cast<std::int32_t>(value); }
 
 inline const Op table[] = {
     // element-wise, one operand
@@ -115,8 +121,32 @@ inline const Op table[] = {
     {"copy_dest_values", "copy_dest_values", 1, [](EMU_OP) { return a; }},
     // three operands
     {"where", "where", 3, [](EMU_OP) { return a != 0.0f ? b : c; }},
-};
 #undef EMU_OP
+    // int32
+#define EMU_INT                                                                                              \
+    nullptr, Rounding::nearest, []([[maybe_unused]] std::int32_t a, [[maybe_unused]] std::int32_t b,         \
+                                   [[maybe_unused]] std::int32_t c, [[maybe_unused]] std::int32_t p)
+    {"fill_int32", "fill", 0, EMU_INT { return p; }},
+    {"where_int32", "where", 3, EMU_INT { return a != 0 ? b : c; }},  // its condition may be a float
+    {"abs_int32", "abs", 1, EMU_INT { return a < 0 ? wrap(0u - bits(a)) : a; }},
+    {"add_int", "add_int", 2, EMU_INT { return wrap(bits(a) + bits(b)); }},
+    {"sub_int", "sub_int", 2, EMU_INT { return wrap(bits(a) - bits(b)); }},
+    {"mul_int", "mul_int", 2, EMU_INT { return wrap(bits(a) * bits(b)); }},
+    {"binary_max_int32", "binary_max_int32", 2, EMU_INT { return a > b ? a : b; }},
+    {"binary_min_int32", "binary_min_int32", 2, EMU_INT { return a < b ? a : b; }},
+    {"bitwise_and_binary", "binary_bitwise", 2, EMU_INT { return a & b; }},
+    {"bitwise_or_binary", "binary_bitwise", 2, EMU_INT { return a | b; }},
+    {"bitwise_xor_binary", "binary_bitwise", 2, EMU_INT { return a ^ b; }},
+    {"binary_left_shift", "binary_shift", 2, EMU_INT { return bits(b) < 32 ? wrap(bits(a) << b) : 0; }},
+    {"binary_right_shift", "binary_shift", 2, EMU_INT { return a >> (bits(b) < 32 ? b : 31); }},
+    {"eq_int", "eq_int", 2, EMU_INT { return std::int32_t{a == b}; }},
+    {"ne_int", "ne_int", 2, EMU_INT { return std::int32_t{a != b}; }},
+    {"lt_int", "lt_int", 2, EMU_INT { return std::int32_t{a < b}; }},
+    {"gt_int", "gt_int", 2, EMU_INT { return std::int32_t{a > b}; }},
+    {"le_int", "le_int", 2, EMU_INT { return std::int32_t{a <= b}; }},
+    {"ge_int", "ge_int", 2, EMU_INT { return std::int32_t{a >= b}; }},
+#undef EMU_INT
+};
 
 inline const Op& find(const char* name) {
     // Names are literals of the kernels: equal pointers are equal names, and each is compared as text only once.
@@ -137,6 +167,21 @@ inline const Op& find(const char* name) {
         }
     }
     KERNEL_ERROR(no_index, "the emulator does not know the SFPU operation %s_tile", name);
+}
+
+// Applies an operation to tiles of DST, of which the int32 ones are floats by their bits.
+inline void apply(const Op& op, const float* const inputs[3], std::uint32_t p0, std::uint32_t p1, float* out) {
+    const auto operand = [&](auto zero, std::uint32_t number, std::uint32_t i) {
+        return number < op.operands ? load<decltype(zero)>(inputs[number] + i) : zero;
+    };
+    for (std::uint32_t i = 0; i < tile_elements; ++i) {
+        if (op.integers) {
+            store(out + i, op.integers(operand(0, 0, i), operand(0, 1, i), operand(0, 2, i), wrap(p0)));
+        } else {
+            const float p = load<float>(&p0), q = load<float>(&p1);
+            out[i] = op.function(operand(0.0f, 0, i), operand(0.0f, 1, i), operand(0.0f, 2, i), p, q);
+        }
+    }
 }
 
 inline void round_result(const Compute& compute, Rounding rounding, float* values) {
@@ -178,30 +223,31 @@ void emu_sfpu(
             compute.sfpu_init ? "_tile_init" : ""
         );
     }
+    const auto kind = op.integers ? DstTile::Holds::integers : DstTile::Holds::floats;
+    if (op.integers && !compute.fp32_dest) {
+        KERNEL_ERROR(no_index, "%s_tile needs a float32 DST (fp32_dest_acc)", name);
+    }
     const std::uint32_t operands[3] = {a, b, c};
     const float* inputs[3];
     bool reduced = false;
     for (std::uint32_t i = 0; i < 3; ++i) {
         const bool used = i < op.operands;
         DstTile& tile = used ? compute.dst.operand(operands[i], name) : compute.dst.math(out, name);
-        if (used && tile.holds != DstTile::Holds::floats) {
-            KERNEL_ERROR(no_index, "%s_tile of DST tile %u, which holds integers", name, operands[i]);
+        const bool condition = i == 0 && std::strcmp(name, "where_int32") == 0;
+        if (used && tile.holds != kind && !condition) {
+            const char* const holds = op.integers ? "floats" : "integers";
+            KERNEL_ERROR(no_index, "%s_tile of DST tile %u, which holds %s", name, operands[i], holds);
         }
         inputs[i] = tile.values;
         reduced = reduced || (used && tile.reduced);
     }
     DstTile& result = compute.dst.math(out, name);
-    float p, q;
-    std::memcpy(&p, &p0, 4);
-    std::memcpy(&q, &p1, 4);
-    for (std::uint32_t i = 0; i < tile_elements; ++i) {
-        const bool none = op.operands == 0;
-        result.values[i] =
-            op.function(none ? 0.0f : inputs[0][i], none ? 0.0f : inputs[1][i], none ? 0.0f : inputs[2][i], p, q);
-    }
-    result.holds = DstTile::Holds::floats;
+    sfpu::apply(op, inputs, p0, p1, result.values);
+    result.holds = kind;
     result.reduced = reduced;
-    sfpu::round_result(compute, op.rounding, result.values);
+    if (!op.integers) {
+        sfpu::round_result(compute, op.rounding, result.values);
+    }
     ++core.counts.sfpu;
 }
 

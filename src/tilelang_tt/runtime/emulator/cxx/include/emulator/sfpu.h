@@ -38,7 +38,7 @@ ALWI void sfpu(
         detail::sfpu(#name, idst, idst, idst, idst, param0, 0, site); \
     }                                                                 \
     }
-// name_tile(a, b, out)
+// name_tile(a, b, out); on int32 with its format as template argument
 #define EMU_SFPU_BINARY_CALL(name)                                                   \
     namespace ckernel {                                                              \
     template <auto... options>                                                       \

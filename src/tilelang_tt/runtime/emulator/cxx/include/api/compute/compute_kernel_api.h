@@ -14,3 +14,7 @@ EMU_SFPU(square)
 EMU_SFPU(tanh)
 EMU_SFPU_SCALAR(unary_max)
 EMU_SFPU_SCALAR(unary_min)
+
+namespace ckernel {
+ALWI void abs_tile_int32(uint32_t idst, EMU_SITE) { detail::sfpu("abs_int32", idst, idst, idst, idst, 0, 0, site); }
+}  // namespace ckernel

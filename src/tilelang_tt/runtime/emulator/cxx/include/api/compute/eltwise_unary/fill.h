@@ -11,4 +11,9 @@ ALWI void fill_tile(uint32_t idst, float param0, EMU_SITE) {
     __builtin_memcpy(&bits, &param0, 4);
     fill_tile_bitcast(idst, bits, site);
 }
+template <DataFormat data_format>
+ALWI void fill_tile_int(uint32_t idst, uint32_t param0, EMU_SITE) {
+    static_assert(data_format == DataFormat::Int32, "the emulator fills with int32 only");
+    detail::sfpu("fill_int32", idst, idst, idst, idst, param0, 0, site);
+}
 }  // namespace ckernel
