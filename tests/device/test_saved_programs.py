@@ -85,7 +85,7 @@ def stops_the_simulator(case, arch):
     """Whether the simulated chip, not the real one, stops at this program: Wormhole's at unpacking int32."""
     kernel = (case / "program" / "kernels" / "compute.cpp").read_text()
     buffers = json.loads((case / "program" / "program.json").read_text())["circular_buffers"]
-    unpacked = [b for b in buffers if b["data_format"] == "Int32" and f"copy_tile(cb_{b['name']}, " in kernel]
+    unpacked = [b for b in buffers if b["data_format"] == "Int32" and f"copy_tile({b['name']}, " in kernel]
     return arch == "wormhole" and "TT_METAL_SIMULATOR" in os.environ and unpacked
 
 
