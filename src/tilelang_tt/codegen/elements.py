@@ -114,7 +114,7 @@ MAX_POWER = 4
 
 def _power(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
     base, exponent = element_expr(expr.args[0], loops, regions), element_expr(expr.args[1], loops, regions)
-    if not isinstance(exponent, Constant) or exponent.value not in range(1, MAX_POWER + 1):
+    if not isinstance(exponent, (Constant, Integer)) or exponent.value not in range(1, MAX_POWER + 1):
         raise _refused(f"a power but of 1 to {MAX_POWER} is not supported", "pow", expr)
     result = base
     for _ in range(int(exponent.value) - 1):
