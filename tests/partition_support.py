@@ -64,11 +64,11 @@ def sharded_buffers(draw, name="C", written=True, **options):
     return placed(name, nd_shard, shape, ("M", "N"), block, tiles, written=written), tiles, nd_shard
 
 
-def placed(name, nd_shard, shape, roles, block, tiles, *, written=False, memory="L1"):
+def placed(name, nd_shard, shape, roles, block, tiles, *, written=False, memory="L1", batch=None):
     """A sharded buffer as the partitioner gets it."""
     raw = {"memory": memory, "layout": "sharded", "nd_shard": nd_shard}
     layout = parse_user_layout(name, raw, shape, "bfloat16")
-    projection = project(name, layout, shape, roles, block, tiles)
+    projection = project(name, layout, shape, roles, block, tiles, batch)
     return PlacedBuffer(name, written, layout.memory, layout.layout, projection)
 
 

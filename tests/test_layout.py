@@ -139,15 +139,6 @@ class TestNdTensors:
         raw = sharded(axes=["B", "M", "N"], grid=[1, 4, 2], shard_shape_elems=[1, 64, 128])
         assert parse(raw, (1, 256, 256)).nd_shard is not None
 
-    @pytest.mark.parametrize(
-        ("grid", "shard"),
-        [([1, 4, 2], [2, 64, 128]), ([2, 4, 2], [1, 64, 128]), ([1, 1, 1], [4, 256, 256])],
-        ids=["rows cut inside a batch", "two row dimensions cut", "leading dimension padded"],
-    )
-    def test_shards_that_are_no_block_of_the_folded_matrix_are_refused(self, grid, shard):
-        with refused(Code.LAYOUT_UNSUPPORTED, "matrix", subject="C"):
-            parse(sharded(axes=["B", "M", "N"], grid=grid, shard_shape_elems=shard), (2, 256, 256))
-
     def test_a_vector_is_aligned_in_its_one_dimension(self):
         raw = sharded(axes=["N"], grid=[4], shard_shape_elems=[64])
         assert parse(raw, (256,)).nd_shard is not None
@@ -276,20 +267,20 @@ class TestProjection:
         raw = block_sharded((64, 96), (2, 3), axes=("N", "M"))
         p = projected(raw, (64, 96), ("N", "M"), (32, 32), (3, 2))
         assert p.projected_grid == (3, 2)
-        assert p.matrix.grid == (2, 3)
+        assert p.stored.grid == (2, 3)
         assert p.storage_cores(N150) == ((0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1))
         assert p.plane_cores(N150) == ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))
 
     def test_a_vector(self):
         raw = sharded(axes=["N"], grid=[4], shard_shape_elems=[64])
         p = projected(raw, (256,), ("N",), (64,), (5, 4))
-        assert (p.projected_grid, p.shard_work_tiles, p.matrix.shard_tiles) == ((1, 4), (5, 1), (1, 2))
+        assert (p.projected_grid, p.shard_work_tiles, p.stored.shard_tiles) == ((1, 4), (5, 1), (1, 2))
         assert p.plane_cores(N150) == ((0, 0), (1, 0), (2, 0), (3, 0))
 
     def test_a_batch_of_one(self):
         raw = sharded(axes=["B", "M", "N"], grid=[1, 4, 2], shard_shape_elems=[1, 64, 128])
         p = projected(raw, (1, 256, 256), ("B", "M", "N"), (1, 32, 32), (8, 8))
-        assert (p.projected_grid, p.shard_work_tiles, p.matrix.grid) == ((4, 2), (2, 4), (4, 2))
+        assert (p.projected_grid, p.shard_work_tiles, p.stored.grid) == ((4, 2), (2, 4), (4, 2))
         assert p.plane_cores(N150) == p.storage_cores(N150) == tuple(rectangle(2, 4))
 
     def test_a_dimension_taken_whole_has_its_declared_meaning(self):

@@ -295,7 +295,7 @@ class TestOverrides:
 
     def test_more_shards_than_num_cores(self):
         assert run(output(), schedule=UserSchedule(num_cores=64)) == run(output())
-        with refused(Code.SCHEDULE_CONFLICT, "64 shards", "at most 63", subject="num_cores"):
+        with refused(Code.SCHEDULE_CONFLICT, "shards on 64 cores", "at most 63", subject="num_cores"):
             run(output(), schedule=UserSchedule(num_cores=63))
         with refused(Code.TOO_MANY_CORES, subject="num_cores"):
             run(output(), schedule=UserSchedule(num_cores=65))

@@ -34,18 +34,21 @@ def run_passes(func, *passes):
 
 N150 = load_device("wormhole_n150")
 SHARDS = block_sharded((128, 128), (2, 2))
+IN_TURN = block_sharded((128, 128), (4, 2), distribution="round_robin", core_ranges=[(0, 0, 2, 0)])
+A_IN_TURN = height_sharded((128, 64), 4, axes=("M", "K"), core_ranges=[(0, 1, 3, 1)])
 CASES = {
     "global": ({}, {"num_cores": 5}),
     "block_2d by columns": ({}, {"policy": "block_2d(2,2)", "order": "column_major"}),
     "cyclic by blocks": ({}, {"policy": "block_cyclic(2)", "order": "block_linear(2)", "num_cores": 3}),
     "shards": ({"C": SHARDS, "A": height_sharded((128, 64), 2, axes=("M", "K"), core_ranges=[(0, 0, 0, 1)])}, {}),
+    "shards in turn": ({"C": IN_TURN, "A": A_IN_TURN}, {"order": "column_major"}),
     "two written alike": ({"C": SHARDS}, {"order": "column_major"}),
     "auto": ({"C": SHARDS}, {"policy": "auto", "partition_mode": "local_shard"}),
 }
 PARTITION_ATTRS = [
     *["tt.partition_mode", "tt.grid_tiles", "tt.shard_grid", "tt.local_shape_tiles", "tt.runtime_arg_names"],
     *["tt.runtime_constants", "tt.core_ranges", "tt_core_runtime_args", "tt.driving_buffer", "tt.resident_buffers"],
-    *["tt.policy", "tt.order"],
+    *["tt.policy", "tt.order", "tt.reduction_steps"],
 ]
 
 
@@ -102,15 +105,11 @@ def test_any_change_of_any_partition_attribute_is_noticed(case, persistent):
             continue
         changed = list(mutations(plain[key]))
         for path, new in changed[:: max(1, len(changed) // 25)]:
-            # Once the kernel is persistent its reduction loop runs to Kt, and its blocks no longer say what is where.
-            if persistent and (path == ("Kt",) or key in ("tt.resident_buffers", "tt.driving_buffer")):
-                continue
             with pytest.raises(TTError):
                 run_passes(func.with_attr(key, with_mutation(plain[key], path, new)), VerifyTTPartition())
             noticed += 1
-        if key != "tt.driving_buffer" or not persistent:
-            with pytest.raises(TTError):
-                run_passes(func.without_attr(key), VerifyTTPartition())
+        with pytest.raises(TTError):
+            run_passes(func.without_attr(key), VerifyTTPartition())
     assert noticed > 30
 
 

@@ -103,6 +103,37 @@ def test_finds_a_loop_that_visits_other_tiles(run, change, sharded):
     assert refused.value.code is Code.PERSISTENT_INVALID
 
 
+def fewer_shards(node):
+    if isinstance(node, tirx.For) and node.loop_var.name == "tt_shard":
+        return tirx.For(node.loop_var, node.min, node.extent - 1, node.kind, node.body)
+    return None
+
+
+def another_shard(node):
+    if isinstance(node, tirx.Bind) and node.var.name == "tt_shard_x":
+        return tirx.Bind(node.var, node.value + 1)
+    return None
+
+
+def one_shard(node):
+    if isinstance(node, tirx.For) and node.loop_var.name == "tt_shard":
+        renamed = tirx.Var("step", "int32")
+        body = tirx.stmt_functor.substitute(node.body, {node.loop_var: renamed})
+        return tirx.For(renamed, node.min, node.extent, node.kind, body)
+    return None
+
+
+@pytest.mark.parametrize("change", [shorter_loop, shifted_column, fewer_shards, another_shard, one_shard])
+def test_finds_a_loop_over_other_shards(run, change):
+    layout = block_sharded((256, 256), (4, 2), distribution="round_robin", core_ranges=[[0, 0, 2, 0]])
+    func = tt.annotate_tt_layout(kernels.gemm.get_tir(256, 256, 64, 64, 64, 32), {"C": layout})
+    func = run(func, *tt_passes("wormhole_n150")[: STAGES["persistent"]])
+    run(func, VerifyTTPartition())
+    with pytest.raises(PartitionError) as refused:
+        run(rewritten(func, change), VerifyTTPartition())
+    assert refused.value.code is Code.PERSISTENT_INVALID
+
+
 def test_finds_shards_larger_than_l1(run):
     shape = (2048, 2048)
     with pytest.raises(CapacityError) as refused:

@@ -46,6 +46,9 @@ STORAGE_PREFIX: Final = "tt.storage."
 # Written by GridToPersistentTT: thread tag (blockIdx.x ...) -> name of the variable that its loop recovers it in.
 BLOCK_VARS: Final = "tt.block_vars"
 
+# Written by GridToPersistentTT: the number of reduction steps of the K loop, which runs to Kt from then on.
+REDUCTION_STEPS: Final = "tt.reduction_steps"
+
 # Canonical runtime arguments, in their order.
 START_TILE: Final = "tt_start_tile"
 TILE_COUNT: Final = "tt_tile_count"
@@ -60,6 +63,12 @@ RUN_TILES: Final = "tt_run_tiles"
 RUN_STRIDE: Final = "tt_run_stride"
 RUN_ARGS: Final = (RUN_TILES, RUN_STRIDE)
 BLOCK_ARGS: Final = ("Bm", "Bn")
+
+# Behind LOCAL_SHARD_ARGS, the same on every core: where cores hold several shards, how many at most, and how far the
+# numbers sy * Gx + sx of two successive ones are apart. A core's shard coordinates are then those of its first shard.
+SHARDS_PER_CORE: Final = "tt_shards_per_core"
+SHARD_STEP: Final = "tt_shard_step"
+SHARD_STEP_ARGS: Final = (SHARDS_PER_CORE, SHARD_STEP)
 
 GLOBAL: Final = "global"
 LOCAL_SHARD: Final = "local_shard"

@@ -16,6 +16,7 @@ from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.kernel import read_kernel
 from .language.plain import plain_attrs
+from .layout.shards import check_alignment
 from .program import Program
 from .program.spec import ShardSpec, WorkloadSpec
 from .transform.common import device_of, layout_of, projection_of
@@ -114,14 +115,15 @@ def _outputs(func: tirx.PrimFunc, out_idx: int | Sequence[int] | None) -> tuple[
 
 
 def _shards(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> dict[str, ShardPlacement]:
-    """How the L1-sharded tensors lie on the cores of ``device``."""
+    """How the sharded tensors lie on the cores and DRAM banks of ``device``."""
     kernel, plain = read_kernel(func), plain_attrs(lowered)
     shards: dict[str, ShardPlacement] = {}
     for tensor in kernel.tensors:
         layout = layout_of(plain, tensor)
         projection = projection_of(kernel, tensor, layout)
-        if projection is not None and layout.memory == "L1":
-            cores = projection.storage_cores(device)
-            spec = ShardSpec(projection.matrix.grid, projection.matrix.shard_tiles, cores)
+        if projection is not None and layout.nd_shard is not None:
+            check_alignment(tensor.name, layout.nd_shard)
+            holders, stored = projection.holders(device), projection.stored
+            spec = ShardSpec(stored.grid, stored.shard_tiles, holders.cores, holders.contiguous)
             shards[tensor.name] = ShardPlacement(spec, projection.row_axis, projection.column_axis)
     return shards

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from types import MappingProxyType
 from typing import Literal
 
@@ -51,6 +52,16 @@ def data_format(dtype: str) -> DataFormat:
         expected=", ".join(COMPUTE_FORMATS),
         hint=_HINTS.get(dtype) or next((hint for prefix, hint in _HINTS.items() if dtype.startswith(prefix)), None),
     )
+
+
+def stored_tiles(shape: Sequence[int], rank: int) -> tuple[int, ...]:
+    """A tensor's extents in hardware tiles as an array of ``rank`` dimensions, leading ones folded into the first.
+
+    A vector [n] is the matrix [1, n]; of N dimensions the last two are padded to whole tiles.
+    """
+    tiles = [1] * (2 - len(shape)) + [*shape[:-2], *(-(-size // TILE) for size in shape[-2:])]
+    split = len(tiles) - rank + 1
+    return (prod(tiles[:split]), *tiles[split:])
 
 
 def tile_bytes(format_of_tile: DataFormat) -> int:

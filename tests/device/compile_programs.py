@@ -25,7 +25,7 @@ import integer_kernels
 import kernels
 
 import tilelang_tt as tt
-from tilelang_tt.layout import block_sharded, height_sharded, interleaved, width_sharded
+from tilelang_tt.layout import block_sharded, height_sharded, interleaved, nd_sharded, width_sharded
 
 DEVICES = ("wormhole_n150_full", "blackhole_p150")
 """The grids of the chips without Tensix dispatch, as ttnn gives them with slow dispatch."""
@@ -180,6 +180,55 @@ def sharded_cases() -> Iterator[Case]:
     yield gemm("l1_interleaved_gemm", (128, 128, 128), (64, 64, 32), layout=in_l1)
 
 
+def batched(name, **options) -> Case:
+    a, b = random((3, 128, 64), "bfloat16", 1), random((3, 64, 96), "bfloat16", 2)
+    func = kernels.batched_gemm.get_tir(3, 128, 96, 64, 32, 32, 32)
+    return Case(name, func, {"A": a, "B": b}, {"C": f32(a) @ f32(b)}, **options)
+
+
+def distribution_cases() -> Iterator[Case]:
+    """Shards in DRAM, and several shards per core."""
+    shape, cores = (320, 224), [[1, 1, 3, 1], [0, 4, 0, 5]]
+    in_turn = {"distribution": "round_robin", "core_ranges": cores}
+    kinds = {
+        "dram_height": height_sharded(shape, 10, "DRAM", banks=list(range(1, 8))),
+        "dram_width": width_sharded(shape, 7, "DRAM"),
+        "dram_block": block_sharded(shape, (5, 4), "DRAM"),
+        "dram_block_few_banks": block_sharded(shape, (5, 4), "DRAM", banks=[5, 1, 7]),
+        "dram_contiguous": block_sharded(shape, (5, 4), "DRAM", distribution="contiguous", banks=[5, 1, 7, 0]),
+        "in_turn_height": height_sharded(shape, 10, **in_turn),
+        "in_turn_uneven": block_sharded(shape, (4, 3), align=(32, 64), **in_turn),
+        "in_turn_by_columns": block_sharded(shape, (5, 4), orientation="col_major", **in_turn),
+        "in_turn_few": block_sharded(shape, (2, 4), **in_turn),
+        "consecutive": block_sharded(shape, (5, 4), distribution="contiguous", core_ranges=[[2, 2, 3, 3]]),
+    }
+    for kind, layout in kinds.items():
+        for buffers in ("C", "A", "ABC"):
+            yield binary(f"shards_{kind}_{buffers}", shape, (32, 32), layout=dict.fromkeys(buffers, layout))
+        apart = {"layout": dict.fromkeys("AC", layout), "schedule": {"partition_mode": "global"}}
+        yield binary(f"shards_{kind}_global", shape, (32, 32), **apart)
+    in_blocks = block_sharded((384, 512), (6, 4), distribution="round_robin", core_ranges=[[0, 0, 4, 0]])
+    yield gemm("shards_gemm_in_turn", (384, 512, 128), (64, 64, 32), relu=True, layout={"C": in_blocks})
+    blocks_of_k = nd_sharded((384, 128), (64, 64), axes=("M", "K"), distribution="round_robin")
+    options = {"layout": {"A": blocks_of_k, "B": width_sharded((128, 512), 8, "DRAM", axes=("K", "N"))}}
+    yield gemm("shards_gemm_operands", (384, 512, 128), (64, 64, 32), **options)
+    cores = {"distribution": "round_robin", "core_ranges": [[0, 0, 1, 0], [3, 3, 3, 3]]}
+    for shard in ((1, 128, 96), (1, 64, 96), (1, 64, 32), (2, 128, 32), (3, 128, 32)):
+        label = "x".join(map(str, shard))
+        yield batched(f"shards_batched_{label}", layout={"C": nd_sharded((3, 128, 96), shard)})
+        yield batched(f"shards_batched_in_turn_{label}", layout={"C": nd_sharded((3, 128, 96), shard, **cores)})
+    axes = ("B", "M", "K")
+    for memory, where in (("DRAM", {}), ("L1", cores)):
+        layouts = {
+            "A": nd_sharded((3, 128, 64), (2, 32, 32), memory, axes=axes, **where),
+            "B": nd_sharded((3, 64, 96), (2, 32, 64), memory, axes=("B", "K", "N"), **where),
+            "C": nd_sharded((3, 128, 96), (2, 64, 32), memory, **where),
+        }
+        yield batched(f"shards_batched_nd_{memory}", layout=layouts, schedule={"partition_mode": "global"})
+    linear = {name: nd_sharded((3, 128, 64), (1, 32, 64), axes=axes, **cores) for name in "A"}
+    yield batched("shards_batched_rows_in_turn", layout=linear)
+
+
 def policy_cases() -> Iterator[Case]:
     schedules = {
         "contiguous_column_major": {"order": "column_major"},
@@ -324,6 +373,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
     sharded_cases,
+    distribution_cases,
     policy_cases,
     odd_cases,
     integer_cases,

@@ -16,7 +16,7 @@ from tilelang_tt.program.spec import ShardSpec
 from tilelang_tt.runtime.call import call
 from tilelang_tt.runtime.ttnn_executor import TtnnProgram, device_of, layout_of
 from tilelang_tt.runtime.ttnn_executor.call import _programs
-from tilelang_tt.runtime.ttnn_executor.layouts import shard_of
+from tilelang_tt.runtime.ttnn_executor.layouts import memory_config, shard_of
 from tilelang_tt.runtime.ttnn_executor.tensors import allocate, download, upload
 
 SHAPE = (96, 160)
@@ -237,12 +237,15 @@ def test_kernels_for_another_version_of_ttnn_are_refused(subtraction):
 
 
 def cores_of(ttnn, device, placed):
-    """The logical cores of a tensor's shards, from what ttnn tells kernels about it: shards row-major."""
+    """The logical cores that ttnn deals a tensor's shards to, or (bank, 0), from what it tells kernels about it."""
     args = list(ttnn.TensorAccessorArgs(placed).get_compile_time_args())
-    rank, banks = args[2], args[3]
+    # The highest bit says that shards are dealt out in runs.
+    rank, banks = args[2], args[3] & 0xFFFF
     extents, sizes = args[4 : 4 + rank], args[4 + rank : 4 + 2 * rank]
     packed = [half for word in args[4 + 2 * rank :] for half in (word & 0xFFFF, word >> 16)][:banks]
-    logical = {}
+    logical = {bank << 8: (bank, 0) for bank in range(device_of(device).dram_banks)}
+    if placed.memory_config().buffer_type == ttnn.BufferType.L1:
+        logical = {}
     for x, y in device_of(device).cores:
         core = device.worker_core_from_logical_core(ttnn.CoreCoord(x, y))
         logical[core.x << 8 | core.y] = (x, y)
@@ -253,6 +256,8 @@ def cores_of(ttnn, device, placed):
 def memory_configs(ttnn):
     """All kinds of sharded memory configurations that fit a tensor of ``SHAPE``."""
     layouts, orientations, l1 = ttnn.TensorMemoryLayout, ttnn.ShardOrientation, ttnn.BufferType.L1
+    dram, runs = ttnn.BufferType.DRAM, ttnn.ShardDistributionStrategy.CONTIGUOUS_1D
+    plane = ttnn.ShardDistributionStrategy.GRID_2D
 
     def areas(*ranges):
         coord = ttnn.CoreCoord
@@ -278,8 +283,20 @@ def memory_configs(ttnn):
                 f"block {name} {size} {where}",
                 ttnn.MemoryConfig(layouts.BLOCK_SHARDED, l1, ttnn.ShardSpec(cores, size, orientation)),
             )
-        nd = ttnn.NdShardSpec(ttnn.Shape([64, 64]), areas((5, 1, 5, 1), (0, 0, 3, 0), (0, 1, 0, 2)), orientation)
-        yield f"nd {name}", ttnn.MemoryConfig(l1, nd)
+        scattered = areas((5, 1, 5, 1), (0, 0, 3, 0), (0, 1, 0, 2))
+        irregular = areas((5, 1, 5, 1), (0, 0, 0, 1), (2, 3, 2, 3))
+        for size, where in (([64, 64], scattered), ([32, 32], irregular), ([32, 64], irregular), ([96, 32], irregular)):
+            nd = ttnn.NdShardSpec(ttnn.Shape(size), where, orientation)
+            yield f"nd {name} {size}", ttnn.MemoryConfig(l1, nd)
+        in_runs = ttnn.NdShardSpec(ttnn.Shape([32, 32]), areas((2, 2, 3, 3), (0, 5, 0, 5)), orientation, runs)
+        yield f"nd runs {name}", ttnn.MemoryConfig(l1, in_runs)
+        flat = ttnn.NdShardSpec(ttnn.Shape([32, 64]), areas((1, 1, 5, 5)), orientation, plane)
+        yield f"nd plane {name}", ttnn.MemoryConfig(l1, flat)
+        for size, banks in itertools.product(
+            ([32, 32], [64, 64], [96, 64]), (((0, 0, 2, 0),), ((5, 0, 5, 0), (1, 0, 3, 0)))
+        ):
+            nd = ttnn.NdShardSpec(ttnn.Shape(size), areas(*banks), orientation)
+            yield f"dram {name} {size} {banks}", ttnn.MemoryConfig(dram, nd)
 
 
 def test_sharded_memory_configs_are_read_as_ttnn_means_them(device, ttnn):
@@ -288,11 +305,45 @@ def test_sharded_memory_configs_are_read_as_ttnn_means_them(device, ttnn):
     for name, memory in memory_configs(ttnn):
         placed = ttnn.Tensor(array, data_type=ttnn.bfloat16, layout=ttnn.TILE_LAYOUT).to(device, memory)
         layout = layout_of(placed)
-        assert parse_user_layout("A", layout, SHAPE, "bfloat16").l1_sharded, name
+        assert parse_user_layout("A", layout, SHAPE, "bfloat16").nd_shard is not None, name
         shard = shard_of(placed.memory_config(), SHAPE, model)
         assert shard.cores == cores_of(ttnn, device, placed), name
+        # What a program allocates for such a tensor lies as the tensor that its layout was taken from.
+        spec = tensor("A", SHAPE, BF16, "in", shard, layout["memory"])
+        assert cores_of(ttnn, device, upload(spec, values(0), device)) == shard.cores, name
+        assert shard_of(memory_config(spec), SHAPE, model) == shard, name
         count += 1
-    assert count == 24
+    assert count == 46
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "grid", "shard"),
+    [
+        ((3, 64, 96), [1, 32, 64], (6, 2), (1, 2)),
+        ((3, 64, 96), [2, 32, 64], (2, 2, 2), (2, 1, 2)),
+        ((2, 3, 64, 96), [1, 2, 32, 64], (2, 2, 2, 2), (1, 2, 1, 2)),
+        ((2, 3, 64, 96), [1, 1, 64, 96], (6, 1), (2, 3)),
+        ((2, 3, 64, 96), [32, 64], (12, 2), (1, 2)),
+        ((2, 3, 64, 96), [2, 32, 64], None, None),
+        ((2, 2, 64, 96), [2, 32, 64], (2, 1, 2, 2), (1, 2, 1, 2)),
+    ],
+)
+def test_shards_of_many_dimensions_are_read_as_ttnn_means_them(device, ttnn, shape, size, grid, shard):
+    cores = ttnn.CoreRangeSet([ttnn.CoreRange(ttnn.CoreCoord(0, 0), ttnn.CoreCoord(4, 0))])
+    memory = ttnn.MemoryConfig(ttnn.BufferType.L1, ttnn.NdShardSpec(ttnn.Shape(size), cores))
+    if grid is None:
+        # Two of six matrices that ttnn counts through: across a batch of three.
+        with pytest.raises(LayoutError) as caught:
+            shard_of(memory, shape, device_of(device))
+        assert caught.value.code == Code.LAYOUT_UNSUPPORTED
+        return
+    found = shard_of(memory, shape, device_of(device))
+    assert (found.grid, found.shard_tiles) == (grid, shard)
+    # The content comes back through the page mapping of another tensor: that of the program's own memory config.
+    spec = tensor("A", shape, BF16, "in", found, "L1")
+    array = values(3, shape)
+    np.testing.assert_array_equal(download(spec, upload(spec, array, device)), array)
+    assert shard_of(memory_config(spec), shape, device_of(device)) == found
 
 
 def test_interleaved_tensors_and_those_on_the_host(device, ttnn):
@@ -348,12 +399,14 @@ SHARDS = {
     "too wide": ShardSpec((3, 1), (1, 8), ((0, 0), (1, 0), (2, 0))),
     "too high": ShardSpec((1, 5), (4, 1), ((0, 0), (0, 1), (0, 2), (0, 3), (2, 2))),
     "one": ShardSpec((1, 1), (3, 5), ((3, 4),)),
+    "in turn": ShardSpec((3, 3), (1, 2), ((1, 1), (5, 2), (0, 0), (2, 1))),
+    "in runs": ShardSpec((3, 2), (1, 3), ((1, 1), (5, 2), (0, 0)), True),
 }
 
 
 def sharded_copy(device, shard):
     """B = A by the cores that hold them, with circular buffers on the shards: nothing goes over the network."""
-    pages = shard.shard_tiles[0] * shard.shard_tiles[1]
+    pages = shard.pages_per_core
     specs = [tensor(name, SHAPE, BF16, way, shard, "L1") for name, way in (("A", "in"), ("B", "out"))]
     spec, _ = stream_program(specs[:1], specs[1], COPY, cores=len(shard.cores), device=device_of(device))
     header = '#include "api/dataflow/dataflow_api.h"\nvoid kernel_main() {'

@@ -10,11 +10,11 @@ from tvm import tirx
 
 from .. import attrs
 from ..devices import Device
-from ..errors import Code, UnsupportedError
 from ..formats import data_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
 from ..program.spec import ComputeConfig, KernelSpec, ProgramSpec, Role, ShardSpec, StorageSpec, TensorSpec
+from ..transform.grid_to_persistent_tt import SHARD_COORD_VARS, SHARD_LOOP_VAR
 from . import metalium
 from .cexpr import identifier
 from .context import Context, Shard, Staging
@@ -29,7 +29,7 @@ from .tile_program import TensorInfo, TileProgram
 
 @dataclass(frozen=True)
 class ShardPlacement:
-    """How a tensor's shards lie in L1, and along which axes of the work plane ("M", "N") its matrix is cut."""
+    """How a tensor's shards lie in memory, and along which axes of the work plane ("M", "N") its matrix is cut."""
 
     spec: ShardSpec
     row_axis: str | None
@@ -73,14 +73,6 @@ def build(
 
 def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[str, ShardPlacement]) -> TensorSpec:
     layout = plain[f"{attrs.BUFFER_PREFIX}{tensor.name}"]
-    if layout["layout"] == "sharded" and layout["memory"] == "DRAM":
-        raise UnsupportedError(
-            Code.LAYOUT_UNSUPPORTED,
-            f"tensor {tensor.name} is sharded in DRAM, which cannot be executed yet",
-            subject=tensor.name,
-            found="memory DRAM, layout sharded",
-            expected="DRAM interleaved, L1 interleaved or L1 sharded",
-        )
     stored = plain.get(f"{attrs.STORAGE_PREFIX}{tensor.name}")
     return TensorSpec(
         name=tensor.name,
@@ -94,20 +86,21 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[s
     )
 
 
-_SHARD_COORD = {"M": attrs.SHARD_COORD_Y, "N": attrs.SHARD_COORD_X}
-
-
 def _resident(shards: Mapping[str, ShardPlacement], partition: WorkPartition) -> dict[str, Shard]:
-    """The tensors that every core uses in its own L1, with the origin of a core's shard."""
+    """The tensors that every core uses in its own L1, with the origin of the shard that it works on."""
+    several = partition.several_shards is not None
+    names = SHARD_COORD_VARS if several else (attrs.SHARD_COORD_Y, attrs.SHARD_COORD_X)
+    coords: dict[str, str] = dict(zip("MN", names, strict=True))
     resident: dict[str, Shard] = {}
     for name in partition.resident_buffers:
         placement = shards[name]
         rows, cols = placement.spec.shard_tiles
         row0, col0 = (
-            "0" if axis is None else f"{_SHARD_COORD[axis]} * {size}"
+            "0" if axis is None else f"{coords[axis]} * {size}"
             for axis, size in ((placement.row_axis, rows), (placement.column_axis, cols))
         )
-        resident[name] = Shard(name, rows, cols, row0, col0)
+        number = SHARD_LOOP_VAR if several else "0"
+        resident[name] = Shard(name, rows, cols, row0, col0, placement.spec.shards_per_core, number)
     return resident
 
 

@@ -26,9 +26,11 @@ DST always runs in float32.
 
 @dataclass(frozen=True)
 class Shard:
-    """A tensor that is used where it lies: the part of it in the core's own L1, ``rows`` x ``cols`` tiles.
+    """A tensor that is used where it lies: the part of it in the core's own L1, ``count`` shards of ``rows`` x ``cols``
+    tiles, one behind the other.
 
-    ``row0`` and ``col0`` are the tensor coordinates (in tiles, C++ expressions) of its first tile.
+    ``number`` is which of them the core works on, and ``row0`` and ``col0`` are the coordinates of its first tile in
+    the tensor as a matrix (in tiles); all are C++ expressions.
     """
 
     tensor: str
@@ -36,6 +38,8 @@ class Shard:
     cols: int
     row0: str
     col0: str
+    count: int = 1
+    number: str = "0"
 
 
 @dataclass(frozen=True)

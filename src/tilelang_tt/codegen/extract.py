@@ -17,7 +17,7 @@ from ..language import tile_ops
 from ..language.kernel import kernel_name, tensor_params
 from ..language.plain import plain_attrs
 from ..language.source import location_of, statement_location, store_location
-from ..transform.grid_to_persistent_tt import LOOP_VAR
+from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR
 from .cexpr import Names, cexpr
 from .elements import element_expr
 from .padding import neutralise
@@ -70,30 +70,41 @@ class _Extraction:
         self.plain = plain_attrs(self.func)
         for buffer in tensor_params(self.func):
             self._check_tensor(buffer)
-        loop = self._tile_loop()
-        self._bound_arguments()
-        self.names.name(loop.loop_var)
-        statements = self._statements(loop.body)
-        self._check_one_exponent()
-        body = Loop(LOOP_VAR, attrs.TILE_COUNT, tuple(statements))
-        blocks = tuple(self.blocks.values())
-        return neutralise(TileProgram(kernel_name(self.func), self._tensors(body), blocks, body))
-
-    def _tile_loop(self) -> tirx.For:
-        found: list[tirx.For] = []
-
-        def visit(node: Any) -> None:
-            if isinstance(node, tirx.For) and str(node.loop_var.name) == LOOP_VAR:
-                found.append(node)
-
-        tirx.stmt_functor.post_order_visit(self.func.body, visit)
-        if not found:
+        loop = self._loop_over(LOOP_VAR)
+        if loop is None:
             raise UnsupportedError(
                 Code.METADATA_MISSING,
                 "the function is not persistent",
                 hint="run GridToPersistentTT before code generation",
             )
-        return found[0]
+        self._bound_arguments()
+        shard_loop = self._shard_loop()
+        self.names.name(loop.loop_var)
+        statements = self._statements(loop.body)
+        self._check_one_exponent()
+        body = Loop(LOOP_VAR, cexpr(loop.extent, self.names), tuple(statements))
+        blocks = tuple(self.blocks.values())
+        return neutralise(TileProgram(kernel_name(self.func), self._tensors(body), blocks, body, shard_loop))
+
+    def _loop_over(self, name: str) -> tirx.For | None:
+        found: list[tirx.For] = []
+
+        def visit(node: Any) -> None:
+            if isinstance(node, tirx.For) and str(node.loop_var.name) == name:
+                found.append(node)
+
+        tirx.stmt_functor.post_order_visit(self.func.body, visit)
+        return found[0] if found else None
+
+    def _shard_loop(self) -> Loop | None:
+        """The loop over a core's shards, with what it defines of each."""
+        loop = self._loop_over(SHARD_LOOP_VAR)
+        if loop is None:
+            return None
+        variable, extent = self.names.name(loop.loop_var), cexpr(loop.extent, self.names)
+        binds = [node for node in loop.body.seq if isinstance(node, tirx.Bind)]
+        lets = tuple(Let(self.names.name(bind.var), cexpr(bind.value, self.names)) for bind in binds)
+        return Loop(variable, extent, lets)
 
     def _bound_arguments(self) -> None:
         """Tell the analyzer the values of the runtime arguments that every core shares."""

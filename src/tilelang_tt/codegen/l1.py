@@ -41,8 +41,7 @@ def bytes_per_core(tensor: TensorSpec, device: Device) -> int:
     """The L1 bytes that ``tensor`` takes on the core that holds most of it."""
     page = tile_bytes(tensor.data_format)
     if tensor.shard is not None:
-        rows, cols = tensor.shard.shard_tiles
-        return rows * cols * page
+        return tensor.shard.pages_per_core * page
     pages = 1
     padded = [1, *tensor.shape] if len(tensor.shape) == 1 else list(tensor.shape)
     for axis, size in enumerate(padded):

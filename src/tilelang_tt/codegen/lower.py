@@ -28,6 +28,7 @@ from .context import (
     converted,
     leaves,
     plus,
+    times,
 )
 from .elementwise import evaluate, materialise, stage_value
 from .liveness import Liveness, set_in, stays_in_its_scope
@@ -83,12 +84,18 @@ def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[
     """
     ctx = Context(program, staging, shards, orientations(program), Liveness(program))
     lowering = _Lowering(ctx)
-    loop = program.tile_loop
+    loops = [loop for loop in (program.shard_loop, program.tile_loop) if loop is not None]
     for stream in ctx.streams:
-        stream.open_loop(loop.var, loop.extent)
-    lowering.scope(loop.body)
+        for loop in loops:
+            stream.open_loop(loop.var, loop.extent)
+            if loop is program.shard_loop:
+                for let in loop.body:
+                    assert isinstance(let, Let)
+                    stream.add(Define(let.var, let.value))
+    lowering.scope(program.tile_loop.body)
     for stream in ctx.streams:
-        stream.close_loop()
+        for _ in loops:
+            stream.close_loop()
     for stream, text in ctx.epilogue:
         stream.line(text)
     ctx.compute.insert_first(list(ctx.prologue))
@@ -357,7 +364,7 @@ class _Lowering:
             key,
             name,
             self.ctx.staging[shard.tensor].data_format,
-            shard.rows * shard.cols,
+            shard.count * shard.rows * shard.cols,
             purpose=f"the core's own shard of {shard.tensor}, in place",
             tensor=shard.tensor,
         )
@@ -546,5 +553,7 @@ def _only_stored(program: TileProgram) -> dict[str, Store]:
 
 def _part_of_shard(block: TensorBlock, shard: Shard, buffer: CircularBuffer) -> Tiles:
     """The tiles of ``block`` where they lie in the core's own shard."""
-    row, col = f"({block.row} - {shard.row0})", f"({block.col} - {shard.col0})"
-    return Tiles(block.rows, block.cols, buffer, base=plus(f"{row} * {shard.cols}", col), row_stride=shard.cols)
+    row, col = f"({block.matrix_row} - {shard.row0})", f"({block.col} - {shard.col0})"
+    first = times(shard.number, shard.rows * shard.cols)
+    base = plus(first, plus(f"{row} * {shard.cols}", col))
+    return Tiles(block.rows, block.cols, buffer, base=base, row_stride=shard.cols)

@@ -42,10 +42,14 @@ class TensorBlock:
             conditions.append(f"{_sum(self.col, c)} < {self.tensor_cols}")
         return " && ".join(conditions) or None
 
+    @property
+    def matrix_row(self) -> str:
+        """Its first row in the matrix that all matrices of the tensor make, one below the other."""
+        return _sum(_product(self.leading, self.tensor_rows), self.row)
+
     def page(self, r: str, c: str) -> str:
         """The page (tile) number of tile (r, c) of the block, as a C++ expression."""
-        row = _sum(_product(self.leading, self.tensor_rows), self.row, r)
-        return _sum(_product(row, self.tensor_cols), self.col, c)
+        return _sum(_product(_sum(self.matrix_row, r), self.tensor_cols), self.col, c)
 
 
 @dataclass(frozen=True)
@@ -239,13 +243,15 @@ class TensorInfo:
 class TileProgram:
     """One persistent kernel.
 
-    ``tile_loop`` runs over the core's work tiles.
+    ``tile_loop`` runs over the core's work tiles; where a core has several shards, over those of one, inside
+    ``shard_loop``, whose body defines what the tile loop uses of the shard.
     """
 
     name: str
     tensors: tuple[TensorInfo, ...]
     blocks: tuple[Block, ...]
     tile_loop: Loop
+    shard_loop: Loop | None = None
 
     def block(self, name: str) -> Block:
         """The on-chip buffer called ``name``."""

@@ -108,6 +108,8 @@ class _Walk:
     uses: list[_Use] = field(default_factory=list)
     gemm_loops: list[tuple[tirx.For, ...]] = field(default_factory=list)
     lets: dict[tirx.Var, tirx.PrimExpr] = field(default_factory=dict)
+    block_vars: tuple[tirx.Var, ...] = ()
+    """Variables that are block indices whatever they are bound to."""
 
     def visit(self, node: Any, loops: tuple[tirx.For, ...]) -> None:
         """Collect every access to a tensor below ``node``; ``loops`` are the serial and parallel loops around it."""
@@ -119,7 +121,8 @@ class _Walk:
         elif isinstance(node, tirx.SBlockRealize):
             self.visit(node.block.body, loops)
         elif isinstance(node, tirx.Bind):
-            self.lets[node.var] = self.inlined(node.value)
+            if not any(node.var.same_as(var) for var in self.block_vars):
+                self.lets[node.var] = self.inlined(node.value)
         elif isinstance(node, tirx.IfThenElse):
             self.visit(node.then_case, loops)
             if node.else_case is not None:
@@ -241,9 +244,13 @@ def read_kernel(func: tirx.PrimFunc) -> KernelInfo:
                 hint="make it a constant of the function that makes the kernel",
                 location=location_of(func),
             )
-    grid = launch_grid(func)
-    walk = _Walk()
-    walk.visit(func.body, ())
+    return read_block(func, func.body, launch_grid(func))
+
+
+def read_block(func: tirx.PrimFunc, body: tirx.Stmt, grid: LaunchGrid) -> KernelInfo:
+    """The same of what ``body`` of ``func`` does in one block of ``grid``, whose variables may be bound in it."""
+    walk = _Walk(block_vars=tuple(grid.variables.values()))
+    walk.visit(body, ())
     reductions = _reduction_loops(walk)
     kt = max((_steps([loop for loop in nest if loop in reductions]) for nest in _nests(walk)), default=1)
     return KernelInfo(

@@ -8,12 +8,15 @@ from typing import Any, NoReturn, get_args
 from .._plain import core_range_tuple, int_tuple, str_tuple
 from ..errors import Code, LayoutError, SourceLocation, nearest
 from .shards import check_shards
-from .types import TILE, BufferLayout, MajorOrder, Memory, NdShard, Placement
+from .types import TILE, BufferLayout, Distribution, MajorOrder, Memory, NdShard, Placement
 
 _LAYOUT_KEYS = ("memory", "layout", "tile_shape", "dtype", "nd_shard")
 _NEEDED_SHARD_KEYS = ("axes", "grid", "shard_shape_elems")
-_SHARD_KEYS = (*_NEEDED_SHARD_KEYS, "order", "orientation", "core_ranges")
+_SHARD_KEYS = (*_NEEDED_SHARD_KEYS, "order", "orientation", "core_ranges", "distribution", "banks")
 _AXES = ("M", "N", "K", "B")
+
+_DISTRIBUTION = {"L1": "one_per_core", "DRAM": "round_robin"}
+"""How shards are dealt out when nobody says: round the DRAM banks as pages are, but a core takes one."""
 
 _DTYPE_NAMES = {
     **{name: name for name in ("bfloat16", "float16", "float32", "int32", "uint32")},
@@ -160,14 +163,25 @@ class _Parser:
                     ", ".join(_NEEDED_SHARD_KEYS),
                 )
         malformed = Code.ND_SHARD_MALFORMED
-        return NdShard(
+        parsed = NdShard(
             axes=self.axes(shard["axes"], rank),
             grid=self.per_dimension(shard, "grid", rank),
             shard_shape_elems=self.per_dimension(shard, "shard_shape_elems", rank),
             order=self.word(shard, "order", MajorOrder, "row_major", malformed),
             orientation=self.word(shard, "orientation", MajorOrder, "row_major", malformed),
             core_ranges=self.core_ranges(shard, memory),
+            distribution=self.word(shard, "distribution", Distribution, _DISTRIBUTION[memory], malformed),
+            banks=self.banks(shard, memory),
         )
+        if parsed.order == "col_major" and parsed.distribution != "one_per_core":
+            self.fail(
+                malformed,
+                "nd_shard.order numbers shards column by column, but shards are dealt out row by row",
+                f"order: col_major, distribution: {parsed.distribution}",
+                "order: row_major",
+                "orientation says how the cores are walked",
+            )
+        return parsed
 
     def axes(self, value: Any, rank: int) -> tuple[str, ...]:
         axes = str_tuple(value, length=rank)
@@ -223,8 +237,21 @@ class _Parser:
                 "nd_shard.core_ranges is given for shards in DRAM, which lie on no core",
                 "memory: DRAM",
                 "memory: L1",
+                "banks names DRAM banks",
             )
         return ranges
+
+    def banks(self, shard: Mapping[str, Any], memory: Memory) -> tuple[int, ...] | None:
+        if "banks" not in shard:
+            return None
+        banks = int_tuple(shard["banks"], minimum=0)
+        if not banks or len(set(banks)) != len(banks):
+            self.fail(
+                Code.ND_SHARD_MALFORMED, "nd_shard.banks is wrong", shard["banks"], "numbers of DRAM banks, each once"
+            )
+        if memory == "L1":
+            self.fail(Code.ND_SHARD_MALFORMED, "nd_shard.banks is given for shards in L1", "memory: L1", "memory: DRAM")
+        return banks
 
     def fail(self, code: Code, message: str, found: object, expected: str, hint: str | None = None) -> NoReturn:
         raise LayoutError(

@@ -1,9 +1,8 @@
-"""The checks of a sharded layout that need no kernel, and its view as a matrix of hardware tiles."""
+"""The checks of a sharded layout that need no kernel, and how its shards are stored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from .._plain import ceil_div
 from ..errors import Code, LayoutError
@@ -11,19 +10,24 @@ from .types import TILE, BufferLayout, NdShard
 
 
 @dataclass(frozen=True)
-class MatrixShards:
-    """A sharded tensor as a matrix: all dimensions but the last folded into the rows, a vector [n] as [1, n].
+class StoredShards:
+    """A sharded tensor as it is stored: an array of hardware tiles, cut along its dimensions.
+
+    A matrix where the shards are blocks of one: all dimensions but the last folded into the rows, a vector [n] as
+    [1, n]. Else an array of the tensor's own dimensions. Shards are numbered row by row, and so are tiles in a shard.
 
     Attributes:
-        grid: number of shards along rows and columns.
-        shard_tiles: rows and columns of one shard in hardware tiles; the last shards may use fewer.
-        row_dim, column_dim: the tensor dimension cut along the rows and along the columns, None where none is.
+        grid: number of shards along each dimension.
+        shard_tiles: hardware tiles of one shard along each dimension; the last shards may use fewer.
     """
 
-    grid: tuple[int, int]
-    shard_tiles: tuple[int, int]
-    row_dim: int | None
-    column_dim: int | None
+    grid: tuple[int, ...]
+    shard_tiles: tuple[int, ...]
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the shards are blocks of a matrix."""
+        return len(self.grid) == 2
 
 
 def tile_sizes(rank: int) -> tuple[int, ...]:
@@ -32,10 +36,9 @@ def tile_sizes(rank: int) -> tuple[int, ...]:
 
 
 def check_shards(name: str, layout: BufferLayout, shape: tuple[int, ...]) -> None:
-    """Refuse shards that do not cover ``shape`` exactly once, are no whole hardware tiles, or no blocks of a matrix.
+    """Refuse shards that do not cover ``shape`` exactly once, or are no whole hardware tiles.
 
-    Raises :class:`LayoutError`: ``nd-shard-malformed`` (rank), ``shard-unaligned`` (in L1), ``shard-grid-coverage``,
-    ``layout-unsupported`` (shards of folded dimensions that are no block of the matrix).
+    Raises :class:`LayoutError`: ``nd-shard-malformed`` (rank), ``shard-unaligned`` (in L1), ``shard-grid-coverage``.
     """
     shard = layout.nd_shard
     if shard is None:
@@ -50,32 +53,36 @@ def check_shards(name: str, layout: BufferLayout, shape: tuple[int, ...]) -> Non
             expected=f"{len(shape)} entries each, for shape {list(shape)}",
         )
     if layout.memory == "L1":
-        _check_alignment(name, shard)
+        check_alignment(name, shard)
     for dim in range(len(shape)):
         _check_coverage(name, shard, dim, shape)
-    _check_matrix(name, shard, shape)
 
 
-def matrix_shards(shard: NdShard) -> MatrixShards:
-    """The shards of a checked layout as blocks of a matrix."""
-    rank = len(shard.grid)
-    tiles = [ceil_div(size, tile) for size, tile in zip(shard.shard_shape_elems, tile_sizes(rank), strict=True)]
-    return MatrixShards(
-        grid=(prod(shard.grid[:-1]), shard.grid[-1]),
-        shard_tiles=(prod(tiles[:-1]), tiles[-1]),
-        row_dim=next((dim for dim in range(rank - 1) if shard.grid[dim] > 1), None),
-        column_dim=rank - 1 if shard.grid[-1] > 1 else None,
-    )
+def stored_shards(shard: NdShard, shape: tuple[int, ...]) -> StoredShards:
+    """The shards of a checked layout of a tensor of ``shape`` elements as they are stored."""
+    sizes = tile_sizes(len(shape))
+    tiles = [ceil_div(size, step) for size, step in zip(shape, sizes, strict=True)]
+    parts = [ceil_div(size, step) for size, step in zip(shard.shard_shape_elems, sizes, strict=True)]
+    rows, part = (tiles[-2], parts[-2]) if len(shape) > 1 else (1, 1)
+    # From the inside out: a dimension joins those behind it where its shards take them whole, or cut them evenly.
+    for size, step in reversed(list(zip(tiles[:-2], parts[:-2], strict=True))):
+        if part == rows:
+            part *= step
+        elif step != 1 or (size != 1 and rows % part):
+            return StoredShards(shard.grid, tuple(parts))
+        rows *= size
+    return StoredShards((ceil_div(rows, part), shard.grid[-1]), (part, parts[-1]))
 
 
-def _check_alignment(name: str, shard: NdShard) -> None:
+def check_alignment(name: str, shard: NdShard) -> None:
+    """Refuse shards that are no whole hardware tiles: :class:`LayoutError` (``shard-unaligned``)."""
     tiles = tile_sizes(len(shard.grid))
     sizes = shard.shard_shape_elems
     if any(size % tile for size, tile in zip(sizes, tiles, strict=True)):
         rounded = [ceil_div(size, tile) * tile for size, tile in zip(sizes, tiles, strict=True)]
         raise LayoutError(
             Code.SHARD_UNALIGNED,
-            f"buffer {name!r}: a shard in L1 is not a whole number of hardware tiles",
+            f"buffer {name!r}: a shard is not a whole number of hardware tiles",
             subject=name,
             found=f"shard_shape_elems {list(sizes)}",
             expected=f"multiples of {TILE} in the last {min(len(sizes), 2)} dimension(s)",
@@ -95,20 +102,4 @@ def _check_coverage(name: str, shard: NdShard, dim: int, shape: tuple[int, ...])
             subject=name,
             found=f"{parts} shards of {size} elements for {shape[dim]} elements",
             expected=f"{needed} shards of {size} elements, or other shard_shape_elems",
-        )
-
-
-def _check_matrix(name: str, shard: NdShard, shape: tuple[int, ...]) -> None:
-    leading = range(len(shape) - 1)
-    cut = [dim for dim in leading if shard.grid[dim] > 1]
-    is_block = len(cut) <= 1 and all(shape[dim] == 1 for dim in range(cut[0] if cut else 0))
-    # A leading dimension is folded element by element: a shard that reaches past its end would shift all that follows.
-    padded = any(shard.grid[dim] * shard.shard_shape_elems[dim] != shape[dim] for dim in range(len(shape) - 2))
-    if not is_block or padded:
-        raise LayoutError(
-            Code.LAYOUT_UNSUPPORTED,
-            f"buffer {name!r}: its shards are no blocks of the tensor seen as a matrix, which is not supported",
-            subject=name,
-            found=f"grid {list(shard.grid)} of shards {list(shard.shard_shape_elems)} on shape {list(shape)}",
-            expected="all dimensions but the last cut in at most one, with dimensions of size 1 before it, unpadded",
         )

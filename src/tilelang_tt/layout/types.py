@@ -11,6 +11,7 @@ from ..formats import TILE as TILE
 Memory = Literal["DRAM", "L1"]
 Placement = Literal["interleaved", "sharded"]
 MajorOrder = Literal["row_major", "col_major"]
+Distribution = Literal["one_per_core", "round_robin", "contiguous"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class NdShard:
         order: whether shards are numbered row by row or column by column.
         orientation: whether cores are walked row by row or column by column as shards are put on them.
         core_ranges: the cores to walk, as rectangles x0, y0, x1, y1 in their order; None for the default placement.
+        distribution: whether every core (or DRAM bank) holds one shard, the shards are dealt to them in turn, or every
+            one gets as many consecutive shards.
+        banks: the DRAM banks to walk, in their order; None for all. Only for shards in DRAM, which go round the banks.
     """
 
     axes: tuple[str, ...]
@@ -32,6 +36,8 @@ class NdShard:
     order: MajorOrder = "row_major"
     orientation: MajorOrder = "row_major"
     core_ranges: tuple[CoreRange, ...] | None = None
+    distribution: Distribution = "one_per_core"
+    banks: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The raw dictionary form, of plain lists and strings."""
@@ -44,6 +50,10 @@ class NdShard:
         }
         if self.core_ranges is not None:
             raw["core_ranges"] = [list(area) for area in self.core_ranges]
+        if self.distribution != "one_per_core":
+            raw["distribution"] = self.distribution
+        if self.banks is not None:
+            raw["banks"] = list(self.banks)
         return raw
 
 

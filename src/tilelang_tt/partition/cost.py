@@ -15,10 +15,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .._plain import ceil_div
 from ..attrs import GLOBAL
 from ..devices import Core, Device
 from .routes import Amounts, LinkLoads, Nodes, link_loads
 from .traversal import Arithmetic, tile_at, visited_number
+from .verify import clipped_shard
 from .work_partition import WorkPartition
 
 CONTENTION: Final = 1.2
@@ -44,12 +46,16 @@ class Access:
             None.
         page_bytes: bytes of a hardware tile.
         memory: "DRAM" or "L1".
-        shard: rows and columns of a shard in hardware tiles; None where the tensor is interleaved.
-        shard_cores: the core of every shard in L1, row by row over the matrix; DRAM shard i lies on bank i mod banks.
+        shard: a shard in hardware tiles, along each dimension that is stored; None where the tensor is interleaved.
+        shard_cores: the cores, or (bank, 0), that hold shards: shard i lies on the i-th modulo their number; all banks
+            where empty.
         steps: reduction steps that the block is moved in.
         depth: blocks of one step that its circular buffer holds.
         k_axis: whether the reduction goes along its rows (0) or columns (1), None for neither.
         batch_tiles: work tiles along M of one batch.
+        extents: the dimensions that are stored in hardware tiles; rows and columns of the matrix where empty.
+        shards_per_core: the most shards that a core or bank holds.
+        contiguous: whether each holds as many consecutive shards instead.
     """
 
     name: str
@@ -60,12 +66,15 @@ class Access:
     axes: tuple[str | None, str | None]
     page_bytes: int
     memory: str = "DRAM"
-    shard: tuple[int, int] | None = None
+    shard: tuple[int, ...] | None = None
     shard_cores: tuple[Core, ...] = ()
     steps: int = 1
     depth: int = 2
     k_axis: int | None = None
     batch_tiles: int = 1
+    extents: tuple[int, ...] = ()
+    shards_per_core: int = 1
+    contiguous: bool = False
 
     @property
     def bytes(self) -> int:
@@ -270,8 +279,8 @@ def sampled_tiles(partition: WorkPartition) -> tuple[Ints, Ints, Amounts]:
     m0 = n0 = np.int64(0)
     height, width = np.int64(mt), np.int64(nt)
     if partition.mode != GLOBAL:
-        shards = np.array([row[2:] for row in partition.core_runtime_args], np.int64)
-        m0, n0 = (shards[:, axis : axis + 1] * partition.local_shape_tiles[axis] for axis in (0, 1))
+        shards, steps = _sampled_shards(partition, steps)
+        m0, n0 = (shards[axis] * partition.local_shape_tiles[axis] for axis in (0, 1))
         height = np.minimum(partition.local_shape_tiles[0], mt - m0)
         width = np.minimum(partition.local_shape_tiles[1], nt - n0)
     number = start + steps if partition.run is None else visited_number(steps, start, *partition.run, on)
@@ -280,6 +289,22 @@ def sampled_tiles(partition: WorkPartition) -> tuple[Ints, Ints, Amounts]:
     else:
         m, n = tile_at(number, height, width, partition.block, on)
     return m0 + m, n0 + n, weights
+
+
+def _sampled_shards(partition: WorkPartition, steps: Ints) -> tuple[tuple[Ints, Ints], Ints]:
+    """The shards (sy, sx) that each core is in at ``steps``, and its steps within them."""
+    if partition.several_shards is None:
+        own = np.array([row[2:] for row in partition.core_runtime_args], np.int64)
+        return (own[:, :1], own[:, 1:]), steps
+    sy, sx, within = np.empty_like(steps), np.empty_like(steps), np.empty_like(steps)
+    for row in range(len(steps)):
+        own = np.array(list(partition.shards_of(row)), np.int64)
+        sizes = [clipped_shard(partition.grid_tiles, partition.local_shape_tiles, *shard) for shard in own.tolist()]
+        ends = np.cumsum([height * width for height, width in sizes])
+        at = np.searchsorted(ends, steps[row], side="right")
+        sy[row], sx[row] = own[at, 0], own[at, 1]
+        within[row] = steps[row] - np.concatenate([[0], ends])[at]
+    return (sy, sx), within
 
 
 def _first(access: Access, dim: int, m: Ints, n: Ints) -> Ints:
@@ -330,20 +355,31 @@ def _interleaved(access: Access, places: int, rows: Ints, columns: Ints, weights
 
 def _sharded(traffic: Traffic, access: Access, places: int, rows: Ints, columns: Ints, weights: Amounts) -> Amounts:
     """[core, place] -> bytes: points of the block stand for it, each on the place of the shard that it lies in."""
-    assert access.shard is not None
-    grid = [-(-size // part) for size, part in zip(access.matrix, access.shard, strict=True)]
-    index = []
-    for first, size, part, parts in zip((rows, columns), access.block, access.shard, grid, strict=True):
-        points = min(size, PIECES)
-        inside = (np.arange(points) * size + size // 2) // points
-        index.append(np.minimum((first[:, :, None] + inside) // part, parts - 1))
-    shards = index[0][:, :, :, None] * grid[1] + index[1][:, :, None, :]
-    holder_of_shard = (
-        np.arange(grid[0] * grid[1]) % places if access.memory == "DRAM" else traffic.wiring.numbers(access.shard_cores)
-    )
-    holders = holder_of_shard[shards.reshape(*shards.shape[:2], -1)]
-    cores, _, points = holders.shape
+    points = []
+    for first, size, most in zip((rows, columns), access.block, access.matrix, strict=True):
+        count = min(size, PIECES)
+        inside = (np.arange(count) * size + size // 2) // count
+        points.append(np.minimum(first[:, :, None] + inside, most - 1))
+    shards = _shard_numbers(access, points[0][:, :, :, None], points[1][:, :, None, :])
+    if access.memory == "DRAM":
+        walked = np.array([bank for bank, _ in access.shard_cores] or range(places), np.int64)
+    else:
+        walked = traffic.wiring.numbers(access.shard_cores)
+    turn = shards // access.shards_per_core if access.contiguous else shards % len(walked)
+    holders = walked[turn.reshape(*shards.shape[:2], -1)]
+    cores, _, count = holders.shape
     where = np.arange(cores)[:, None, None] * places + holders
-    shares = np.broadcast_to((weights * (access.bytes / points))[:, :, None], holders.shape)
+    shares = np.broadcast_to((weights * (access.bytes / count))[:, :, None], holders.shape)
     found = np.bincount(where.ravel(), shares.ravel(), cores * places).astype(np.float64)
     return found.reshape(cores, places)
+
+
+def _shard_numbers(access: Access, rows: Ints, columns: Ints) -> Ints:
+    """The shards that tiles of the matrix lie in, numbered row by row over the dimensions that are stored."""
+    assert access.shard is not None
+    extents = access.extents or access.matrix
+    number, stride = columns // access.shard[-1], ceil_div(extents[-1], access.shard[-1])
+    for extent, part in reversed(list(zip(extents[:-1], access.shard[:-1], strict=True))):
+        number = number + rows % extent // part * stride
+        rows, stride = rows // extent, stride * ceil_div(extent, part)
+    return number

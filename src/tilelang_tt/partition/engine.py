@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .._plain import is_int
-from ..attrs import BLOCK_ARGS, GLOBAL, GLOBAL_ARGS, LOCAL_SHARD, LOCAL_SHARD_ARGS, RUN_ARGS
+from ..attrs import BLOCK_ARGS, GLOBAL, GLOBAL_ARGS, LOCAL_SHARD, LOCAL_SHARD_ARGS, RUN_ARGS, SHARD_STEP_ARGS
 from ..devices import Core, Device
 from ..errors import Code, PartitionError, ScheduleError
 from ..layout import Memory, Placement, Projection, place_shards
@@ -21,6 +21,7 @@ from .policies import (
     CONTIGUOUS,
     MATCH_SHARD,
     ROW_MAJOR,
+    SHARDS_IN_TURN,
     Named,
     Rectangles,
     TileRange,
@@ -389,7 +390,7 @@ def _by_shards_of(
             check_agreement(driving, shards)
         if is_resident(driving, shards):
             resident.append(buffer.name)
-    made = _local_shard(grid, kt, driving.grid, driving.shape, driving.cores, schedule.order)
+    made = _local_shard(grid, kt, driving, schedule.order)
     return replace(made, driving_buffer=driver.name, resident_buffers=tuple(resident))
 
 
@@ -423,12 +424,12 @@ def _check_allowed_cores(driving: ShardMap, device: Device, schedule: UserSchedu
         )
     if schedule.num_cores is not None:
         check_core_count(schedule.num_cores, len(allowed), "num_cores", f"device {device.name!r}")
-        if len(driving.cores) > schedule.num_cores:
+        if (cores := len(set(driving.cores))) > schedule.num_cores:
             raise ScheduleError(
                 Code.SCHEDULE_CONFLICT,
                 f"buffer {driving.buffer!r} has its shards on more cores than num_cores allows",
                 subject="num_cores",
-                found=f"{len(driving.cores)} shards",
+                found=f"shards on {cores} cores",
                 expected=f"at most {schedule.num_cores}",
             )
 
@@ -458,7 +459,7 @@ def _by_given_shards(
             expected=f"at least {[grid.mt, grid.nt]}",
         )
     cores = _cores_for_given_shards(shard_grid, device, schedule)
-    return _local_shard(grid, kt, shard_grid, shape, cores, schedule.order)
+    return _local_shard(grid, kt, ShardMap("shard_grid", False, shard_grid, shape, cores), schedule.order)
 
 
 def _cores_for_given_shards(shard_grid: tuple[int, int], device: Device, schedule: UserSchedule) -> tuple[Core, ...]:
@@ -481,37 +482,35 @@ def _cores_for_given_shards(shard_grid: tuple[int, int], device: Device, schedul
     return place_shards(shard_grid, device, subject="shard_grid", core_ranges=ranges)
 
 
-def _local_shard(
-    grid: WorkGrid,
-    kt: int,
-    shard_grid: tuple[int, int],
-    shape: tuple[int, int],
-    cores: Sequence[Core],
-    order: str,
-) -> WorkPartition:
-    plane = (grid.mt, grid.nt)
+def _local_shard(grid: WorkGrid, kt: int, shards: ShardMap, order: str) -> WorkPartition:
+    plane, shape, (gy, gx) = (grid.mt, grid.nt), shards.shape, shards.grid
     check_index("local_shape_tiles", "work tiles of a shard", max(shape))
     order, block = _numbering(order, shape, shard=True)
-    rows: list[tuple[CoreRow, tuple[int, ...]]] = []
-    for number, (x, y) in enumerate(cores):
-        sy, sx = divmod(number, shard_grid[1])
-        height, width = clipped_shard(plane, shape, sy, sx)
-        if height and width:
-            count = height * width
-            rows.append(((x, y, x, y, 0, count), (0, count, sy, sx)))
+    first: dict[Core, int] = {}
+    counts: dict[Core, int] = {}
+    for number, core in enumerate(shards.cores):
+        height, width = clipped_shard(plane, shape, *divmod(number, gx))
+        first.setdefault(core, number)
+        counts[core] = counts.get(core, 0) + height * width
+    rows: list[tuple[CoreRow, tuple[int, ...]]] = [
+        ((x, y, x, y, 0, count), (0, count, *divmod(first[x, y], gx))) for (x, y), count in counts.items() if count
+    ]
     rows.sort(key=lambda row: (row[0][1], row[0][0]))
+    names, values = LOCAL_SHARD_ARGS, {"Mt": grid.mt, "Kt": kt, "Nt": grid.nt}
+    values |= {"Sm": shape[0], "Sn": shape[1], "Gy": gy, "Gx": gx}
+    several = (shards.per_core, shards.step) if shards.per_core > 1 else None
+    for extra, of in ((SHARD_STEP_ARGS, several), (BLOCK_ARGS, block)):
+        if of is not None:
+            names, values = (*names, *extra), {**values, **dict(zip(extra, of, strict=True))}
     return WorkPartition(
         mode=LOCAL_SHARD,
         grid_tiles=plane,
-        shard_grid=shard_grid,
+        shard_grid=shards.grid,
         local_shape_tiles=shape,
-        runtime_arg_names=LOCAL_SHARD_ARGS if block is None else (*LOCAL_SHARD_ARGS, *BLOCK_ARGS),
-        runtime_constants={
-            **{"Mt": grid.mt, "Kt": kt, "Nt": grid.nt},
-            **{"Sm": shape[0], "Sn": shape[1], "Gy": shard_grid[0], "Gx": shard_grid[1]},
-            **({} if block is None else dict(zip(BLOCK_ARGS, block, strict=True))),
-        },
+        runtime_arg_names=names,
+        runtime_constants=values,
         core_ranges=tuple(core_range for core_range, _ in rows),
         core_runtime_args=tuple(args for _, args in rows),
+        policy=SHARDS_IN_TURN if several else CONTIGUOUS,
         order=order,
     )

@@ -166,6 +166,8 @@ def plan_name(made: WorkPartition) -> str:
     words = [made.mode]
     if made.driving_buffer is not None:
         words.append(f"shards of {made.driving_buffer}")
+        if made.policy != CONTIGUOUS:
+            words.append(made.policy)
     elif made.mode == LOCAL_SHARD:
         words.append(f"{made.shard_grid[0]} x {made.shard_grid[1]} shards")
     else:

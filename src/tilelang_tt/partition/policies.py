@@ -23,6 +23,9 @@ BLOCK_2D: Final = "block_2d"
 BLOCK_CYCLIC: Final = "block_cyclic"
 AUTO_POLICY: Final = "auto"
 
+SHARDS_IN_TURN: Final = "shards_in_turn"
+"""The policy of local_shard mode where cores hold several shards: shards decide, so no schedule asks for it."""
+
 ROW_MAJOR: Final = "row_major"
 COLUMN_MAJOR: Final = "column_major"
 MATCH_SHARD: Final = "match_shard"

@@ -7,6 +7,7 @@ whose shapes are known only then.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from ..attrs import GLOBAL, RUNTIME_ARG_NAMES
 from ..devices import Device
@@ -60,10 +61,9 @@ def repartition(
 def _clipped(made: WorkPartition, grid: WorkGrid, kt: int) -> WorkPartition:
     plane, shape = (grid.mt, grid.nt), made.local_shape_tiles
     rows = []
-    for core_range, (_, _, sy, sx) in zip(made.core_ranges, made.core_runtime_args, strict=True):
-        height, width = clipped_shard(plane, shape, sy, sx)
-        if height and width:
-            count = height * width
+    for row, (core_range, (_, _, sy, sx)) in enumerate(zip(made.core_ranges, made.core_runtime_args, strict=True)):
+        count = sum(prod(clipped_shard(plane, shape, *shard)) for shard in made.shards_of(row))
+        if count:
             rows.append(((*core_range[:4], 0, count), (0, count, sy, sx)))
     if sum(args[1] for _, args in rows) != grid.tiles:
         raise PartitionError(

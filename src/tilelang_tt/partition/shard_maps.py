@@ -16,7 +16,8 @@ _SHOWN = 8
 class ShardMap:
     """The shards of one buffer on the work plane: ``grid`` of them, each of ``shape`` work tiles, and their cores.
 
-    ``cores`` is row by row over the grid.
+    ``cores`` is row by row over the grid. A core holds up to ``per_core`` of them, whose numbers in that order are
+    ``step`` apart. ``in_place``: whether a core can use its shards where they lie.
     """
 
     buffer: str
@@ -24,6 +25,9 @@ class ShardMap:
     grid: tuple[int, int]
     shape: tuple[int, int]
     cores: tuple[Core, ...]
+    per_core: int = 1
+    step: int = 0
+    in_place: bool = True
 
     @classmethod
     def of(cls, projection: Projection, written: bool, device: Device) -> ShardMap:
@@ -37,7 +41,17 @@ class ShardMap:
                 found=projection.reason,
                 expected="shards that line up with the work grid",
             )
-        return cls(projection.buffer, written, projection.projected_grid, shape, projection.plane_cores(device))
+        holders, cores = projection.holders(device), projection.plane_cores(device)
+        return cls(
+            projection.buffer,
+            written,
+            projection.projected_grid,
+            shape,
+            cores,
+            holders.per_core,
+            holders.step,
+            projection.in_place and (holders.per_core == 1 or projection.in_plane_order),
+        )
 
     @property
     def cut(self) -> tuple[bool, bool]:
@@ -75,7 +89,14 @@ def check_agreement(driving: ShardMap, other: ShardMap) -> None:
 
 
 def is_resident(driving: ShardMap, other: ShardMap) -> bool:
-    """Whether each core that works on a shard of ``driving`` holds all elements of ``other`` that it needs."""
+    """Whether each core that works on a shard of ``driving`` holds all elements of ``other`` that it needs, in place.
+
+    Cores with several shards must hold the same ones of both: shard by shard, they lie in the same order then.
+    """
+    if not (driving.in_place and other.in_place):
+        return False
+    if driving.per_core > 1 or other.per_core > 1:
+        return (driving.grid, driving.shape, driving.cores) == (other.grid, other.shape, other.cores)
     for axis in (0, 1):
         if other.cut[axis] and other.shape[axis] != driving.shape[axis]:
             return False

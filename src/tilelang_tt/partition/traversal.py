@@ -45,6 +45,20 @@ def visited_number(step: Any, start: Any, run: Any, stride: Any, on: Arithmetic 
     return start + on.div(step, width) * stride + on.mod(step, width)
 
 
+def shard_at(visit: Any, first: Any, step: Any, columns: Any, on: Arithmetic = INTEGERS) -> tuple[Any, Any]:
+    """The shard (sy, sx) that a core with several works on at ``visit`` (from 0), of a grid of ``columns`` columns.
+
+    ``first`` is the number of its first shard, row by row over the grid, and ``step`` how far they are apart.
+    """
+    number = on.let("tt_shard_number", first + visit * step)
+    return on.div(number, columns), on.mod(number, columns)
+
+
+def shard_visits(first: Any, per_core: Any, step: Any, shards: Any, on: Arithmetic = INTEGERS) -> Any:
+    """How many shards a core has whose first one is number ``first``, of ``shards`` in all."""
+    return on.min(per_core, on.div(shards - first + step - 1, step))
+
+
 def tile_at(number: Any, rows: Any, columns: Any, block: Block, on: Arithmetic = INTEGERS) -> tuple[Any, Any]:
     """The tile (m, n) of a rectangle of ``rows`` x ``columns`` tiles that has this number.
 

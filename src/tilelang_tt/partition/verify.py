@@ -19,10 +19,12 @@ from .policies import (
     CONTIGUOUS,
     MATCH_SHARD,
     ROW_MAJOR,
+    SHARDS_IN_TURN,
     Named,
     Rectangles,
     block_cyclic,
 )
+from .traversal import shard_at, shard_visits
 
 if TYPE_CHECKING:
     from .work_partition import WorkPartition
@@ -43,7 +45,8 @@ def verify_partition(partition: WorkPartition, device: Device, kt: int | None = 
         _fail(attrs.PARTITION_MODE, "is no mode", partition.mode, "global or local_shard")
     _check_shapes(partition)
     policy, order = _policy(partition), _order(partition)
-    _check_arguments(partition, kt, _run(partition, policy), _block(partition, order))
+    extra = _run(partition, policy) | _several(partition, policy)
+    _check_arguments(partition, kt, extra, _block(partition, order))
     _check_rows(partition, device)
     _check_buffers(partition)
     if partition.mode == attrs.LOCAL_SHARD:
@@ -81,6 +84,10 @@ def _policy(partition: WorkPartition) -> Named:
     """The policy, refused unless it is spelled as the engine normalises it."""
     named, plane = Named.parse(partition.policy), partition.grid_tiles
     if named is not None and named == Named(CONTIGUOUS):
+        return named
+    if named is not None and named == Named(SHARDS_IN_TURN):
+        if partition.mode != attrs.LOCAL_SHARD:
+            _fail(attrs.POLICY, "is given in global mode", partition.policy, CONTIGUOUS)
         return named
     sizes = 0 if named is None else len(named.sizes)
     if named is None or (named.kind, sizes) not in ((BLOCK_2D, 2), (BLOCK_CYCLIC, 1)):
@@ -121,6 +128,21 @@ def _run(partition: WorkPartition, policy: Named) -> dict[str, int]:
         chunk = policy.sizes[0]
         return dict(zip(attrs.RUN_ARGS, (chunk, chunk * len(partition.core_ranges)), strict=True))
     return {}
+
+
+def _several(partition: WorkPartition, policy: Named) -> dict[str, int]:
+    """The runtime constants that go with several shards per core: sound ones, whatever the function says."""
+    if policy.kind != SHARDS_IN_TURN:
+        return {}
+    found = partition.runtime_constants
+    per_core, step = (found.get(name) for name in attrs.SHARD_STEP_ARGS)
+    shards = partition.shard_grid[0] * partition.shard_grid[1]
+    if not is_int(per_core, minimum=2) or not is_int(step, minimum=1):
+        _fail(attrs.RUNTIME_CONSTANTS, "has no shards per core", dict(found), "at least 2, and a step from 1 up")
+    # Either each core's shards follow one another, or every step-th is its own and no core has more than fit.
+    if per_core > shards or (step > 1 and per_core != ceil_div(shards, step)) or (step == 1 and shards % per_core):
+        _fail(attrs.RUNTIME_CONSTANTS, "deals shards out unsoundly", dict(found), f"{shards} shards, each once")
+    return dict(zip(attrs.SHARD_STEP_ARGS, (per_core, step), strict=True))
 
 
 def _block(partition: WorkPartition, order: Named) -> dict[str, int]:
@@ -186,7 +208,8 @@ def _check_buffers(partition: WorkPartition) -> None:
         _fail(
             attrs.DRIVING_BUFFER, "is given in global mode", f"{driving}, {list(resident)}", "no buffer used in place"
         )
-    if (driving is None) != (not resident) or (driving is not None and driving not in resident):
+    # A driving buffer whose shards no core can use in place leaves none in place.
+    if resident and driving not in resident:
         _fail(attrs.DRIVING_BUFFER, "is not among tt.resident_buffers", driving, f"one of {list(resident)}")
 
 
@@ -222,21 +245,31 @@ def _check_shards(partition: WorkPartition) -> None:
         row = [start, count, sy, sx]
         if sy >= gy or sx >= gx:
             _fail(attrs.CORE_RUNTIME_ARGS, "has a shard outside tt.shard_grid", row, f"shards within {gy} x {gx}")
-        if (sy, sx) in seen:
-            _fail(attrs.CORE_RUNTIME_ARGS, f"gives shard {(sy, sx)} to two cores", row, "every shard once")
-        seen.add((sy, sx))
-        rows, columns = clipped_shard((mt, nt), (sm, sn), sy, sx)
-        if start != 0 or count != rows * columns:
+        own = _shards_from(partition, sy * gx + sx)
+        twice = next((shard for shard in own if shard in seen), None)
+        if twice is not None:
+            _fail(attrs.CORE_RUNTIME_ARGS, f"gives shard {twice} to two cores", row, "every shard once")
+        areas = [clipped_shard((mt, nt), (sm, sn), *shard) for shard in own]
+        seen.update(shard for shard, (rows, columns) in zip(own, areas, strict=True) if rows * columns)
+        tiles = sum(rows * columns for rows, columns in areas)
+        if start != 0 or count != tiles:
             _fail(
                 attrs.CORE_RUNTIME_ARGS,
                 f"does not give core its whole shard {(sy, sx)}",
                 row,
-                f"start 0 and count {rows * columns}",
+                f"start 0 and count {tiles}",
             )
     # Distinct, non-empty and inside the grid: the shards are all there when their number is right.
     needed = ceil_div(mt, sm) * ceil_div(nt, sn)
     if len(seen) != needed:
         _fail(attrs.CORE_RUNTIME_ARGS, "leaves shards out", f"{len(seen)} shards", f"{needed} shards")
+
+
+def _shards_from(partition: WorkPartition, first: int) -> list[tuple[int, int]]:
+    """The shards of the core whose first one is number ``first``."""
+    gy, gx = partition.shard_grid
+    per_core, step = partition.several_shards or (1, 1)
+    return [shard_at(visit, first, step, gx) for visit in range(shard_visits(first, per_core, step, gy * gx))]
 
 
 def _is_uint32(value: object) -> bool:

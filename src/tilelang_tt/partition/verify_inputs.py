@@ -74,10 +74,15 @@ def verify_buffers(
     ):
         if found != shards:
             _fail(key, f"is not that of buffer {ruling.name!r}", list(found), f"{list(shards)}")
-    for core, (_, _, sy, sx) in zip(made.cores, made.core_runtime_args, strict=True):
-        holder = driving.cores[sy * driving.grid[1] + sx]
-        if core != holder:
-            _fail(attrs.CORE_RANGES, f"puts shard {(sy, sx)} of {ruling.name!r} on another core", core, f"{holder}")
+    several = (driving.per_core, driving.step) if driving.per_core > 1 else None
+    if made.several_shards != several:
+        found = made.several_shards
+        _fail(attrs.RUNTIME_CONSTANTS, f"deals out the shards of {ruling.name!r} otherwise", found, f"{several}")
+    for row, core in enumerate(made.cores):
+        for sy, sx in made.shards_of(row):
+            holder = driving.cores[sy * driving.grid[1] + sx]
+            if core != holder:
+                _fail(attrs.CORE_RANGES, f"puts shard {(sy, sx)} of {ruling.name!r} on another core", core, f"{holder}")
     resident = tuple(
         buffer.name
         for buffer in buffers

@@ -13,7 +13,7 @@ from .._plain import int_tuple, is_int, str_tuple
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
 from .policies import BLOCK_2D, COLUMN_MAJOR, CONTIGUOUS, ROW_MAJOR, Named, Rectangles
-from .traversal import number_at, tile_at, visited_number
+from .traversal import number_at, shard_at, shard_visits, tile_at, visited_number
 from .verify import verify_partition
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ class WorkPartition:
         runtime_arg_names: the per-core runtime arguments in canonical order.
         runtime_constants: those of them that are the same on every core, by name.
         core_ranges: per core with work (x, y, x, y, start, count); start and count are shard-local in local_shard mode.
-        core_runtime_args: row for row, (start, count) and in local_shard mode the shard's (sy, sx).
+        core_runtime_args: row for row, (start, count) and in local_shard mode the (sy, sx) of its (first) shard.
         driving_buffer: the buffer whose shards decided the partition, or None.
         resident_buffers: the buffers of which every core holds all elements that its work tiles need.
-        policy: how tile numbers were shared out over cores in global mode, with its sizes, as ``block_2d(4,8)``.
+        policy: how tile numbers were shared out over cores in global mode, with its sizes, as ``block_2d(4,8)``; in
+            local_shard mode ``shards_in_turn`` where cores hold several shards.
         order: how tiles are numbered, over the plane or within a shard, with its sizes, as ``block_linear(4)``.
     """
 
@@ -66,6 +67,11 @@ class WorkPartition:
     def block(self) -> tuple[int, int] | None:
         """Rows and columns of a block of the numbering, in work tiles; None where tiles are numbered row by row."""
         return self._constant_pair(attrs.BLOCK_ARGS)
+
+    @property
+    def several_shards(self) -> tuple[int, int] | None:
+        """The most shards of a core, and how far apart the numbers of two successive ones are; None: one per core."""
+        return self._constant_pair(attrs.SHARD_STEP_ARGS)
 
     def _constant_pair(self, names: tuple[str, str]) -> tuple[int, int] | None:
         first, second = (self.runtime_constants.get(name) for name in names)
@@ -109,8 +115,17 @@ class WorkPartition:
             row = rows[bisect_right(starts, self._first_number(number)) - 1]
         else:
             sm, sn = self.local_shape_tiles
-            row = self._row_of_shard[m // sm, n // sn]
+            row = self._row_of_shard[self._first_shard(m // sm, n // sn)]
         return self.core_ranges[row][0], self.core_ranges[row][1]
+
+    def _first_shard(self, sy: int, sx: int) -> tuple[int, int]:
+        """The first shard of the core that has shard (sy, sx)."""
+        if self.several_shards is None:
+            return sy, sx
+        (per_core, step), columns = self.several_shards, self.shard_grid[1]
+        number = sy * columns + sx
+        first = number // per_core * per_core if step == 1 else number % step
+        return divmod(first, columns)
 
     def _first_number(self, number: int) -> int:
         """The first tile number of the core that has ``number``; any of its numbers where the policy is contiguous."""
@@ -135,19 +150,32 @@ class WorkPartition:
         if row is None:
             return
         start, count = self.core_runtime_args[row][:2]
-        m0, n0, height, width = self._area(row)
-        for step in range(count):
-            number = start + step if self.run is None else visited_number(step, start, *self.run)
-            m, n = divmod(number, width) if self.block is None else tile_at(number, height, width, self.block)
-            yield m0 + m, n0 + n
+        for m0, n0, height, width in self._areas(row):
+            for step in range(count if self.several_shards is None else height * width):
+                number = start + step if self.run is None else visited_number(step, start, *self.run)
+                m, n = divmod(number, width) if self.block is None else tile_at(number, height, width, self.block)
+                yield m0 + m, n0 + n
 
-    def _area(self, row: int) -> tuple[int, int, int, int]:
-        """First m, first n, rows and columns of the plane, or of the shard, in which the row's tiles are numbered."""
+    def _areas(self, row: int) -> Iterator[tuple[int, int, int, int]]:
+        """First m, first n, rows and columns of the plane, or of each shard, in which the row's tiles are numbered."""
         mt, nt = self.grid_tiles
         if self.mode == attrs.GLOBAL:
-            return 0, 0, mt, nt
-        (sm, sn), (sy, sx) = self.local_shape_tiles, self.core_runtime_args[row][2:]
-        return sy * sm, sx * sn, min(sm, mt - sy * sm), min(sn, nt - sx * sn)
+            yield 0, 0, mt, nt
+            return
+        sm, sn = self.local_shape_tiles
+        for sy, sx in self.shards_of(row):
+            yield sy * sm, sx * sn, max(0, min(sm, mt - sy * sm)), max(0, min(sn, nt - sx * sn))
+
+    def shards_of(self, row: int) -> Iterator[tuple[int, int]]:
+        """The shards (sy, sx) of the core of a row, in the order that its loop visits them; none in global mode."""
+        coords, (gy, gx) = self.core_runtime_args[row][2:4], self.shard_grid
+        if self.several_shards is None:
+            if coords:
+                yield coords[0], coords[1]
+            return
+        (per_core, step), first = self.several_shards, coords[0] * gx + coords[1]
+        for visit in range(shard_visits(first, per_core, step, gy * gx)):
+            yield shard_at(visit, first, step, gx)
 
     def core_payload(self, core: Core) -> tuple[int, ...]:
         """The values of all runtime arguments of ``core``, in the order of ``runtime_arg_names``.

@@ -9,7 +9,7 @@ from .._plain import ceil_div
 from ..devices import Device
 from ..formats import data_format, tile_bytes
 from ..layout import BufferLayout, Projection, parse_user_layout, project
-from ..layout.shards import matrix_shards, tile_sizes
+from ..layout.shards import tile_sizes
 from ..program.spec import TensorUseSpec, WorkloadSpec
 from .cost import Access
 from .engine import PlacedBuffer
@@ -34,7 +34,7 @@ def projection_of(workload: WorkloadSpec, tensor: TensorUseSpec) -> Projection |
     layout, grid = layout_of(tensor), work_grid(workload)
     if layout.nd_shard is None:
         return None
-    return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt))
+    return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt), grid.gy)
 
 
 def placed_buffers(workload: WorkloadSpec) -> list[PlacedBuffer]:
@@ -48,7 +48,7 @@ def placed_buffers(workload: WorkloadSpec) -> list[PlacedBuffer]:
 
 
 def accesses(workload: WorkloadSpec, device: Device) -> list[Access]:
-    """What one work tile moves of every tensor. Raises as :meth:`Projection.storage_cores`."""
+    """What one work tile moves of every tensor. Raises as :meth:`Projection.holders`."""
     return [_access(workload, tensor, device) for tensor in workload.tensors]
 
 
@@ -62,11 +62,10 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
     ]
     # Leading dimensions are folded into the rows: batches of whole rows, unless rows move along the plane themselves.
     row_axis = next((role for role in ("M", "N", "B") if role in tensor.roles[:-1]), None)
-    shard = shard_cores = None
+    holders = stored = None
     projection = projection_of(workload, tensor)
-    if projection is not None and layout.nd_shard is not None:
-        shard = matrix_shards(layout.nd_shard).shard_tiles
-        shard_cores = projection.storage_cores(device) if layout.memory == "L1" else ()
+    if projection is not None:
+        holders, stored = projection.holders(device), projection.stored
     return Access(
         name=tensor.name,
         reads=int(tensor.read),
@@ -76,8 +75,11 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         axes=(row_axis, tensor.roles[-1] if tensor.roles[-1] in ("M", "N") else None),
         page_bytes=tile_bytes(data_format(tensor.dtype)),
         memory=layout.memory,
-        shard=shard,
-        shard_cores=shard_cores or (),
+        shard=None if stored is None else stored.shard_tiles,
+        extents=() if stored is None or stored.is_matrix else tuple(matrix),
+        shard_cores=() if holders is None else holders.cores,
+        shards_per_core=1 if holders is None else holders.per_core,
+        contiguous=holders is not None and holders.contiguous,
         steps=workload.kt if "K" in tensor.roles else 1,
         depth=tensor.depth,
         batch_tiles=workload.grid[1],
@@ -99,7 +101,9 @@ def l1_bytes(accesses: Sequence[Access], device: Device, resident: Sequence[str]
     needed = {}
     for access in accesses:
         if access.memory == "L1":
-            pages = ceil_div(prod(access.matrix), len(device.cores)) if access.shard is None else prod(access.shard)
+            pages = ceil_div(prod(access.matrix), len(device.cores))
+            if access.shard is not None:
+                pages = prod(access.shard) * access.shards_per_core
             needed[f"shard of {access.name}"] = pages * access.page_bytes
         if access.name not in resident:
             depth = 1 if access.k_axis is None else access.depth

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from math import prod
 
 from ..errors import Code, ProgramError, TTError
-from ..formats import tile_bytes
+from ..formats import stored_tiles, tile_bytes
 from .spec import CircularBufferSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
 
 MAX_CIRCULAR_BUFFERS = 32
@@ -68,11 +68,21 @@ def _tensor_problems(tensor: TensorSpec, spec: ProgramSpec) -> Iterable[str]:
     shard = tensor.shard
     if shard is None:
         return
-    if tensor.memory != "L1" or min(*shard.grid, *shard.shard_tiles) < 1:
-        yield f"tensor {tensor.name!r} with shards {shard}"
-    if prod(shard.grid) != len(shard.cores) or len(set(shard.cores)) != len(shard.cores):
-        yield f"tensor {tensor.name!r} with {prod(shard.grid)} shards on {len(set(shard.cores))} cores"
-    if any(core not in spec.device for core in shard.cores):
+    if len(shard.grid) not in (2, len(tensor.shape)) or len(shard.shard_tiles) != len(shard.grid):
+        yield f"tensor {tensor.name!r} of shape {list(tensor.shape)} with shards {shard}"
+        return
+    extents = stored_tiles(tensor.shape, len(shard.grid))
+    if min(shard.shard_tiles) < 1 or any(
+        parts != -(-extent // size) for parts, extent, size in zip(shard.grid, extents, shard.shard_tiles, strict=True)
+    ):
+        yield f"tensor {tensor.name!r} of {list(extents)} tiles with shards {shard}"
+    holders, shards = len(set(shard.cores)), prod(shard.grid)
+    if len(shard.cores) != holders or not 1 <= holders <= shards or (shard.contiguous and shards % holders):
+        yield f"tensor {tensor.name!r} with {shards} shards on {holders} cores"
+    if tensor.memory == "DRAM":
+        if any(bank >= spec.device.dram_banks or y for bank, y in shard.cores):
+            yield f"tensor {tensor.name!r} with a shard off the {spec.device.dram_banks} DRAM banks"
+    elif any(core not in spec.device for core in shard.cores):
         yield f"tensor {tensor.name!r} with a shard off device {spec.device.name!r}"
 
 

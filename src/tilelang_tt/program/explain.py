@@ -23,6 +23,8 @@ class Explanation:
         name: the program.
         device: the device it is for.
         decided_by: what decided the mode: a key of the schedule, a buffer, or nothing.
+        in_place: the tensors that every core uses where they lie in its own L1.
+        moved: the others, which are read and written over the network.
         chosen: its plan.
         runners_up: the other legal plans that the schedule's cores allow, best first.
         modelled: plans that code generation cannot execute yet.
@@ -32,6 +34,8 @@ class Explanation:
     name: str
     device: str
     decided_by: str
+    in_place: tuple[str, ...]
+    moved: tuple[str, ...]
     chosen: Candidate
     runners_up: tuple[Candidate, ...]
     modelled: tuple[Candidate, ...]
@@ -43,6 +47,8 @@ class Explanation:
             "name": self.name,
             "device": self.device,
             "decided_by": self.decided_by,
+            "in_place": list(self.in_place),
+            "moved": list(self.moved),
             "chosen": _plain(self.chosen),
             "runners_up": [_plain(candidate) for candidate in self.runners_up],
             "not_executable": [_plain(candidate) for candidate in self.modelled],
@@ -50,9 +56,11 @@ class Explanation:
 
     def __str__(self) -> str:
         cost = self.chosen.cost
+        in_place, moved = (", ".join(names) or "nothing" for names in (self.in_place, self.moved))
         lines = [
             f"{self.name} on {self.device}: {self.chosen.name}",
             f"  decided by: {self.decided_by}",
+            f"  in place: {in_place}; over the network: {moved}",
             f"  modelled time: {_cycles(cost.cycles)}, bound by {cost.bound}",
             f"  balance: at most {cost.most_tiles} work tiles per core, {cost.mean_tiles:.2f} on average over "
             f"{cost.cores} cores",
@@ -100,6 +108,8 @@ def explain(spec: ProgramSpec) -> Explanation:
         name=spec.name,
         device=spec.device.name,
         decided_by=decided_by(workload, made),
+        in_place=made.resident_buffers,
+        moved=tuple(use.name for use in workload.tensors if use.name not in made.resident_buffers),
         chosen=chosen,
         runners_up=tuple(candidate for candidate in runners_up if candidate.name != chosen.name),
         modelled=modelled,

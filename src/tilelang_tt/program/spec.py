@@ -7,6 +7,7 @@ y).
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Literal
 
 import msgspec
@@ -24,17 +25,37 @@ class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShardSpec(_Spec, frozen=True, forbid_unknown_fields=True):
-    """How a sharded tensor is cut.
+    """How a sharded tensor is cut, and who holds which shard.
 
-    Shard (sy, sx) is number ``sy * grid[1] + sx`` and lies on ``cores[number]``. The tensor is seen as a matrix: all
-    dimensions but the last are folded into the rows. Inside a shard its 32x32 hardware tiles lie row-major, contiguous.
+    The tensor is an array of 32x32 hardware tiles: a matrix where ``grid`` has two entries, all dimensions but the last
+    folded into the rows, else of the tensor's own dimensions. Shards are numbered row-major over the grid, and inside a
+    shard its tiles lie row-major, contiguous; a core's shards lie one behind the other.
     """
 
-    grid: tuple[int, int]
-    shard_tiles: tuple[int, int]
-    """Rows and columns of one shard in hardware tiles; the last shards may hold fewer."""
+    grid: tuple[int, ...]
+    """Number of shards along each dimension."""
+    shard_tiles: tuple[int, ...]
+    """Hardware tiles of one shard along each dimension; the last shards may hold fewer."""
 
     cores: tuple[tuple[int, int], ...]
+    """The cores, in DRAM (bank, 0): shard i lies on ``cores[i % len(cores)]``."""
+
+    contiguous: bool = False
+    """Every core holds as many consecutive shards instead: shard i lies on ``cores[i // shards_per_core]``."""
+
+    @property
+    def shards_per_core(self) -> int:
+        """The most shards that a core holds."""
+        return -(-prod(self.grid) // len(self.cores))
+
+    @property
+    def pages_per_core(self) -> int:
+        """The hardware tiles that the shards of such a core have room for."""
+        return self.shards_per_core * prod(self.shard_tiles)
+
+    def core_of(self, shard: int) -> tuple[int, int]:
+        """The core of shard number ``shard``."""
+        return self.cores[shard // self.shards_per_core if self.contiguous else shard % len(self.cores)]
 
 
 class StorageSpec(_Spec, frozen=True, forbid_unknown_fields=True):

@@ -83,9 +83,7 @@ def place(spec: ProgramSpec) -> Placement:
 
 
 def tensor_units(tensor: TensorSpec, device: Device) -> list[tuple[int, int]]:
-    """Where a tensor's parts lie: cores for L1, (bank, 0) for DRAM. Shard i, or every page i modulo their number, is on
-    the i-th.
-    """
+    """Where a tensor's parts lie: cores for L1, (bank, 0) for DRAM. Shards, or pages, go to them in turn."""
     if tensor.shard is not None:
         return list(tensor.shard.cores)
     return list(device.cores) if tensor.memory == "L1" else [(bank, 0) for bank in range(device.dram_banks)]
@@ -95,7 +93,7 @@ def tensor_bytes_per_unit(tensor: TensorSpec, device: Device) -> int:
     """Bytes that a tensor takes in every DRAM bank or core that holds a part of it."""
     page = tile_bytes(tensor.data_format)
     if tensor.shard is not None:
-        return tensor.shard.shard_tiles[0] * tensor.shard.shard_tiles[1] * page
+        return tensor.shard.pages_per_core * page
     return -(-tile_shape(tensor.shape).pages // len(tensor_units(tensor, device))) * page
 
 

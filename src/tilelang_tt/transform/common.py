@@ -69,7 +69,7 @@ def projection_of(kernel: KernelInfo, tensor: TensorAccess, layout: BufferLayout
     if layout.nd_shard is None:
         return None
     grid = work_grid(kernel)
-    return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt))
+    return project(tensor.name, layout, tensor.shape, tensor.roles, tensor.block_elems, (grid.mt, grid.nt), grid.gy)
 
 
 def placed_buffer(plain: Mapping[str, Any], kernel: KernelInfo, tensor: TensorAccess) -> PlacedBuffer:

@@ -4,6 +4,7 @@ GridToPersistentTT."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from tilelang import tvm
@@ -12,13 +13,14 @@ from tvm import arith, tirx
 from .. import attrs
 from ..devices import Device
 from ..errors import CapacityError, Code, PartitionError
-from ..formats import ELEMENT_BYTES, data_format
-from ..language.kernel import LaunchGrid, read_kernel
+from ..formats import data_format, tile_bytes
+from ..language.kernel import KernelInfo, LaunchGrid, read_block, read_kernel
 from ..language.plain import plain_attrs
+from ..layout import shard_holders, stored_shards
 from ..partition import WorkPartition, parse_user_schedule, verify_buffers, verify_schedule
 from ..partition.policies import AUTO_POLICY
-from .common import device_of, function_pass, placed_buffer
-from .grid_to_persistent_tt import LOOP_VAR, index_recovery
+from .common import device_of, function_pass, layout_of, placed_buffer
+from .grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR, index_recovery, shard_loop_extent, shard_recovery
 
 
 def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
@@ -35,18 +37,19 @@ def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
         plain = plain_attrs(func)
         target = device_of(plain, device)
         partition = WorkPartition.from_attrs(plain)
-        if _tile_loop(func) is None:
-            _verify_before(func, partition, target, plain)
+        if _loop_over(func, LOOP_VAR) is None:
+            kernel = _verify_before(func, partition, target)
         else:
-            partition.verify(target)
-            verify_persistent(func, partition, plain)
-        _verify_l1(plain, target)
+            partition.verify(target, kt=_reduction_steps(plain))
+            kernel = verify_persistent(func, partition, plain)
+        _verify_inputs(kernel, partition, target, plain)
+        _verify_l1(kernel, target, plain)
         return func
 
     return function_pass("VerifyTTPartition", verify)
 
 
-def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device, plain: Mapping[str, Any]) -> None:
+def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device) -> KernelInfo:
     kernel = read_kernel(func)
     launched = (kernel.grid.gy * kernel.grid.gz, kernel.grid.gx)
     if partition.grid_tiles != launched:
@@ -58,6 +61,11 @@ def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device
             expected=list(launched),
         )
     partition.verify(device, kt=kernel.kt)
+    return kernel
+
+
+def _verify_inputs(kernel: KernelInfo, partition: WorkPartition, device: Device, plain: Mapping[str, Any]) -> None:
+    """The partition must be one that the user's schedule and the tensors' layouts ask for."""
     schedule = parse_user_schedule(plain.get(attrs.USER_SCHEDULE))
     if attrs.USER_SCHEDULE in plain:
         verify_schedule(partition, device, schedule)
@@ -66,8 +74,19 @@ def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device
         verify_buffers(partition, device, buffers, chosen_freely=schedule.policy == AUTO_POLICY)
 
 
-def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapping[str, Any]) -> None:
+def _reduction_steps(plain: Mapping[str, Any]) -> int:
+    key = attrs.REDUCTION_STEPS
+    if key not in plain:
+        raise PartitionError(
+            Code.METADATA_MISSING, f"the function has no {key}", subject=key, hint="run GridToPersistentTT first"
+        )
+    return plain[key]
+
+
+def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapping[str, Any]) -> KernelInfo:
     """Prove that ``func`` is well-formed and that its loop visits, over all cores, exactly the partition's work tiles.
+
+    Returns what the kernel does in one work tile.
 
     Raises:
         PartitionError: ``persistent-invalid``, with what is wrong.
@@ -76,19 +95,49 @@ def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapp
     scalars = _trailing_scalars(func, partition.runtime_arg_names)
     if _has_block_loops(func):
         raise _invalid("a loop over blockIdx is left", found="blockIdx", expected="none")
-    loop = _tile_loop(func)
+    loop, visited = _loop_over(func, LOOP_VAR), _loop_over(func, SHARD_LOOP_VAR)
     assert loop is not None
-    count = scalars[attrs.TILE_COUNT]
+    own: Mapping[str, tirx.PrimExpr] = scalars
+    inlined: dict[tirx.Var, tirx.PrimExpr] = {}
+    if attrs.SHARD_STEP in scalars:
+        if visited is None:
+            raise _invalid("there is no loop over a core's shards", found="none", expected=SHARD_LOOP_VAR)
+        _verify_range(visited, shard_loop_extent(scalars), inlined, "the loop over a core's shards")
+        own = shard_recovery(scalars, visited.loop_var)
+        inlined = _inlined(visited.body)
+    elif visited is not None:
+        raise _invalid("there is a loop over a core's shards, which are one", found=SHARD_LOOP_VAR, expected="none")
+    _verify_range(loop, own[attrs.TILE_COUNT], inlined, "the persistent loop")
+    grid = _verify_recovery(loop, own, inlined, partition, plain)
+    return read_block(func, loop.body, grid)
+
+
+def _verify_range(loop: tirx.For, extent: tirx.PrimExpr, inlined: Mapping[Any, tirx.PrimExpr], name: str) -> None:
+    found = tirx.stmt_functor.substitute(loop.extent, inlined)
     starts_at_zero = isinstance(loop.min, tirx.IntImm) and int(loop.min) == 0
-    if not starts_at_zero or not loop.extent.same_as(count):
-        found = f"{loop.min} to {loop.extent}"
-        raise _invalid("the persistent loop has another range", found=found, expected=f"0 to {attrs.TILE_COUNT}")
-    _verify_recovery(loop, scalars, partition, plain)
+    if not starts_at_zero or not _same(found, extent):
+        raise _invalid(f"{name} has another range", found=f"{loop.min} to {loop.extent}", expected=f"0 to {extent}")
+
+
+def _same(found: tirx.PrimExpr, expected: tirx.PrimExpr) -> bool:
+    return bool(tvm.ir.structural_equal(found, expected) or arith.Analyzer().can_prove_equal(found, expected))
+
+
+def _inlined(body: Any, outer: Mapping[Any, tirx.PrimExpr] | None = None) -> dict[tirx.Var, tirx.PrimExpr]:
+    """The variables that a loop's body binds first, by what they are, none of it in terms of the others."""
+    values: dict[tirx.Var, tirx.PrimExpr] = dict(outer or {})
+    for bind in _leading_binds(body):
+        values[bind.var] = tirx.stmt_functor.substitute(bind.value, values)
+    return values
 
 
 def _verify_recovery(
-    loop: tirx.For, scalars: Mapping[str, tirx.Var], partition: WorkPartition, plain: Mapping[str, Any]
-) -> None:
+    loop: tirx.For,
+    scalars: Mapping[str, tirx.PrimExpr],
+    outer: Mapping[Any, tirx.PrimExpr],
+    partition: WorkPartition,
+    plain: Mapping[str, Any],
+) -> LaunchGrid:
     """The block indices must be the inverse of the numbering of work tiles."""
     names: Mapping[str, str] = plain.get(attrs.BLOCK_VARS, {})
     extents = {
@@ -108,14 +157,12 @@ def _verify_recovery(
     missing = [tag for tag, extent in extents.items() if extent > 1 and tag not in grid.variables]
     if missing:
         raise _invalid("a block index is never recovered", found="no definition", expected=", ".join(missing))
-    analyzer = arith.Analyzer()
-    inlined: dict[tirx.Var, tirx.PrimExpr] = {}
-    for bind in binds.values():
-        inlined[bind.var] = tirx.stmt_functor.substitute(bind.value, inlined)
+    inlined = _inlined(loop.body, outer)
     for tag, expected in index_recovery(grid, scalars, loop.loop_var):
         found = inlined[binds[names[tag]].var]
-        if not (tvm.ir.structural_equal(found, expected) or analyzer.can_prove_equal(found, expected)):
+        if not _same(found, expected):
             raise _invalid(f"{tag} is not recovered from the work tile's number", found=found, expected=expected)
+    return grid
 
 
 def _trailing_scalars(func: tirx.PrimFunc, names: Sequence[str]) -> dict[str, tirx.Var]:
@@ -126,11 +173,11 @@ def _trailing_scalars(func: tirx.PrimFunc, names: Sequence[str]) -> dict[str, ti
     return dict(zip(names, tail, strict=True))
 
 
-def _tile_loop(func: tirx.PrimFunc) -> tirx.For | None:
+def _loop_over(func: tirx.PrimFunc, name: str) -> tirx.For | None:
     found: list[tirx.For] = []
 
     def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and str(node.loop_var.name) == LOOP_VAR:
+        if isinstance(node, tirx.For) and str(node.loop_var.name) == name:
             found.append(node)
 
     tirx.stmt_functor.post_order_visit(func.body, visit)
@@ -153,14 +200,15 @@ def _leading_binds(body: Any) -> list[tirx.Bind]:
     return [statement for statement in statements if isinstance(statement, tirx.Bind)]
 
 
-def _verify_l1(plain: Mapping[str, Any], device: Device) -> None:
+def _verify_l1(kernel: KernelInfo, device: Device, plain: Mapping[str, Any]) -> None:
     sizes: dict[str, int] = {}
-    for key, value in plain.items():
-        if key.startswith(attrs.BUFFER_PREFIX) and value["memory"] == "L1" and value["layout"] == "sharded":
-            elements = 1
-            for size in value["nd_shard"]["shard_shape_elems"]:
-                elements *= size
-            sizes[key.removeprefix(attrs.BUFFER_PREFIX)] = elements * ELEMENT_BYTES[data_format(value["dtype"])]
+    for tensor in kernel.tensors:
+        layout = layout_of(plain, tensor) if f"{attrs.BUFFER_PREFIX}{tensor.name}" in plain else None
+        if layout is not None and layout.l1_sharded and layout.nd_shard is not None:
+            stored = stored_shards(layout.nd_shard, tensor.shape)
+            holders = shard_holders(stored.grid, layout.nd_shard, layout.memory, device, subject=tensor.name)
+            pages = prod(stored.shard_tiles) * holders.per_core
+            sizes[tensor.name] = pages * tile_bytes(data_format(layout.dtype))
     if sum(sizes.values()) > device.usable_l1_bytes:
         raise CapacityError(
             Code.L1_CAPACITY,

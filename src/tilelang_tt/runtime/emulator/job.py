@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from ...errors import Code, ExecutionError, SourceLocation
-from ...formats import TILE, tile_bytes
+from ...formats import TILE, stored_tiles, tile_bytes
 from ...program.spec import ProgramSpec, TensorSpec
 from ..placement import Placement, core_args, core_coordinates, tensor_bytes_per_unit, tensor_units
 from ..report import CoreReport, NocBytes, RunReport, TileOps
@@ -79,13 +79,11 @@ def job_text(
         shape = tile_shape(tensor.shape)
         lines.append(
             f"tensor {tensor.name} {tensor.data_format} {tensor.memory} {tensor.direction}"
-            f" {tile_bytes(tensor.data_format)} {shape.pages} {shape.tile_columns} {placement.tensors[i]} {file.path}"
+            f" {tile_bytes(tensor.data_format)} {shape.pages} {placement.tensors[i]} {file.path}"
         )
         # Cores by their number in this job, DRAM banks by their own.
         units = [number[unit] if tensor.memory == "L1" else unit[0] for unit in tensor_units(tensor, device)]
-        shape_words = [] if tensor.shard is None else [*tensor.shard.grid, *tensor.shard.shard_tiles]
-        kind = "interleaved" if tensor.shard is None else "sharded"
-        lines.append(" ".join(map(str, [kind, i, *shape_words, len(units), *units])))
+        lines.append(" ".join(map(str, [*_distribution(tensor, i), len(units), *units])))
     for cb, address in zip(spec.circular_buffers, placement.circular_buffers, strict=True):
         tensor = "-" if cb.tensor is None else str(names.index(cb.tensor))
         lines.append(
@@ -102,6 +100,15 @@ def job_text(
             f"core {x} {y} {place[0]} {place[1]} {int((x, y) in args)} {len(values)} " + " ".join(map(str, values))
         )
     return "\n".join(lines) + "\n"
+
+
+def _distribution(tensor: TensorSpec, index: int) -> list[object]:
+    """How the job says which page lies on which unit, but for the units."""
+    shard = tensor.shard
+    if shard is None:
+        return ["interleaved", index]
+    rank = len(shard.grid)
+    return ["sharded", index, int(shard.contiguous), rank, *stored_tiles(tensor.shape, rank), *shard.shard_tiles]
 
 
 class _Fault(msgspec.Struct):

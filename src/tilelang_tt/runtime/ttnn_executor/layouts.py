@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
 
 from ...devices import Core, Device
 from ...errors import Code, LayoutError, TTError
-from ...layout import TILE, matrix_shards, parse_user_layout, place_shards
+from ...formats import stored_tiles
+from ...layout import TILE, default_axes, parse_user_layout, shard_holders, stored_shards
 from ...program.spec import ShardSpec, TensorSpec
 from .versions import ttnn_api
 
@@ -39,74 +41,81 @@ def layout_of_memory(memory: Any, shape: Sequence[int], *, axes: Sequence[str] |
     if not memory.is_sharded():
         return {"memory": place, "layout": "interleaved"}
     shape = tuple(shape)
-    sizes, cores, by_column = _shards(ttnn, memory, shape)
+    found = _shards(ttnn, memory, shape)
     nd_shard: dict[str, Any] = {
-        "axes": list(axes) if axes is not None else _default_axes(len(shape)),
-        "grid": [-(-extent // size) for extent, size in zip(shape, sizes, strict=True)],
-        "shard_shape_elems": sizes,
+        "axes": list(axes) if axes is not None else default_axes(len(shape)),
+        "grid": [-(-extent // size) for extent, size in zip(shape, found.sizes, strict=True)],
+        "shard_shape_elems": found.sizes,
         "order": "row_major",
-        "orientation": "col_major" if by_column else "row_major",
+        "orientation": "col_major" if found.by_column else "row_major",
     }
     if place == "L1":
-        nd_shard["core_ranges"] = cores
+        nd_shard["core_ranges"] = found.ranges
+        if prod(nd_shard["grid"]) > sum((x1 - x0 + 1) * (y1 - y0 + 1) for x0, y0, x1, y1 in found.ranges):
+            nd_shard["distribution"] = found.distribution
+    else:
+        # A DRAM bank is the core (bank, 0).
+        nd_shard["orientation"] = "row_major"
+        nd_shard["banks"] = [bank for x0, _, x1, _ in found.ranges for bank in range(x0, x1 + 1)]
+        nd_shard["distribution"] = found.distribution
     return {"memory": place, "layout": "sharded", "nd_shard": nd_shard}
 
 
 def shard_of(memory: Any, shape: Sequence[int], device: Device) -> ShardSpec | None:
-    """How a tensor of this memory configuration lies in L1; None for an interleaved one.
+    """How a tensor of this memory configuration is cut and who holds it; None for an interleaved one.
 
     Raises:
-        TTError: for shards that the package cannot express, and for those in DRAM.
+        TTError: for shards that the package cannot express.
     """
     raw = layout_of_memory(memory, shape)
-    if raw["layout"] == "interleaved":
+    layout = parse_user_layout("tensor", raw, shape, "bfloat16")
+    if layout.nd_shard is None:
         return None
-    if raw["memory"] == "DRAM":
-        _unsupported("shards in DRAM are not supported", str(memory), "DRAM interleaved, or L1")
-    shard = parse_user_layout("tensor", raw, shape, "bfloat16").nd_shard
-    if shard is None:
-        return None
-    matrix = matrix_shards(shard)
-    cores = place_shards(
-        matrix.grid,
-        device,
-        subject="tensor",
-        order=shard.order,
-        orientation=shard.orientation,
-        core_ranges=shard.core_ranges,
-    )
-    return ShardSpec(matrix.grid, matrix.shard_tiles, cores)
+    stored = stored_shards(layout.nd_shard, tuple(shape))
+    holders = shard_holders(stored.grid, layout.nd_shard, layout.memory, device, subject="tensor")
+    return ShardSpec(stored.grid, stored.shard_tiles, holders.cores, holders.contiguous)
 
 
 def memory_config(spec: TensorSpec) -> Any:
     """The ttnn MemoryConfig in which a program keeps a tensor.
 
     Shards that ttnn's height, width or block sharding can express are given as such, all others as N-dimensional shards
-    dealt out to a list of cores.
+    dealt out to a list of cores or DRAM banks.
     """
     ttnn = ttnn_api().ttnn
     shard = spec.shard
     if shard is None:
         return ttnn.DRAM_MEMORY_CONFIG if spec.memory == "DRAM" else ttnn.L1_MEMORY_CONFIG
-    rows, columns = shard.grid
-    size = [TILE * shard.shard_tiles[0], TILE * shard.shard_tiles[1]]
+    kind = ttnn.BufferType.DRAM if spec.memory == "DRAM" else ttnn.BufferType.L1
+    size = [*shard.shard_tiles[:-2], *(TILE * tiles for tiles in shard.shard_tiles[-2:])]
+    if len(shard.grid) == 2 and shard.shards_per_core == 1:
+        legacy = _legacy_shards(ttnn, spec, shard)
+        if legacy is not None:
+            layout, cores, orientation = legacy
+            return ttnn.MemoryConfig(layout, kind, ttnn.ShardSpec(cores, size, orientation))
+    strategies = ttnn.ShardDistributionStrategy
+    strategy = strategies.CONTIGUOUS_1D if shard.contiguous else strategies.ROUND_ROBIN_1D
+    row_major = ttnn.ShardOrientation.ROW_MAJOR
+    nd_spec = ttnn.NdShardSpec(ttnn.Shape(size), core_range_set(shard.cores), row_major, strategy)
+    return ttnn.MemoryConfig(kind, nd_spec)
+
+
+def _legacy_shards(ttnn: Any, spec: TensorSpec, shard: ShardSpec) -> tuple[Any, Any, Any] | None:
+    """ttnn's older layout of a matrix cut into one shard per core, its cores and how they are walked; None for none."""
+    (rows, columns), (x, y) = shard.grid, shard.cores[0]
+    tiles = stored_tiles(spec.shape, 2)
     layouts, orientations = ttnn.TensorMemoryLayout, ttnn.ShardOrientation
-
-    def legacy(layout: Any, cores: Any, orientation: Any = orientations.ROW_MAJOR) -> Any:
-        return ttnn.MemoryConfig(layout, ttnn.BufferType.L1, ttnn.ShardSpec(cores, size, orientation))
-
-    (x, y), tiles = shard.cores[0], _matrix_tiles(spec.shape)
     by_row = tuple((x + column, y + row) for row in range(rows) for column in range(columns))
     by_column = tuple((x + row, y + column) for row in range(rows) for column in range(columns))
     if columns == 1 and shard.shard_tiles[1] == tiles[1]:
-        return legacy(layouts.HEIGHT_SHARDED, core_range_set(shard.cores))
+        return layouts.HEIGHT_SHARDED, core_range_set(shard.cores), orientations.ROW_MAJOR
     if rows == 1 and shard.shard_tiles[0] == tiles[0]:
-        return legacy(layouts.WIDTH_SHARDED, core_range_set(shard.cores))
-    if shard.cores == by_row:
-        return legacy(layouts.BLOCK_SHARDED, _rectangle((x, y), columns, rows))
-    if shard.cores == by_column:
-        return legacy(layouts.BLOCK_SHARDED, _rectangle((x, y), rows, columns), orientations.COL_MAJOR)
-    return ttnn.MemoryConfig(ttnn.BufferType.L1, ttnn.NdShardSpec(ttnn.Shape(size), core_range_set(shard.cores)))
+        return layouts.WIDTH_SHARDED, core_range_set(shard.cores), orientations.ROW_MAJOR
+    if spec.memory == "L1" and shard.cores == by_row:
+        return layouts.BLOCK_SHARDED, _rectangle((x, y), columns, rows), orientations.ROW_MAJOR
+    if spec.memory == "L1" and shard.cores == by_column:
+        return layouts.BLOCK_SHARDED, _rectangle((x, y), rows, columns), orientations.COL_MAJOR
+    return None
 
 
 def core_range_set(cores: Sequence[Core]) -> Any:
@@ -141,28 +150,28 @@ def _check_tiled(tensor: Any) -> None:
         )
 
 
-def _default_axes(rank: int) -> list[str]:
-    return ["N"] if rank == 1 else ["B"] * (rank - 2) + ["M", "N"]
-
-
 def _padded(shape: tuple[int, ...]) -> list[int]:
     """The shape as stored: a vector [n] as [1, n], the last two dimensions rounded up to whole tiles."""
     sizes = [1] * (2 - len(shape)) + list(shape)
     return [*sizes[:-2], *(-(-size // TILE) * TILE for size in sizes[-2:])]
 
 
-def _matrix_tiles(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of a tensor seen as a matrix, in tiles."""
-    padded = _padded(shape)
-    return prod(padded[:-1]) // TILE, padded[-1] // TILE
-
-
 Ranges = list[list[int]]
 
 
-def _shards(ttnn: Any, memory: Any, shape: tuple[int, ...]) -> tuple[list[int], Ranges, bool]:
-    """Elements of a shard along every dimension, the cores to walk, and whether they are walked column by column."""
+@dataclass(frozen=True)
+class _Shards:
+    """ttnn's shards: elements along every dimension, the cores to walk, whether column by column, and how dealt out."""
+
+    sizes: list[int]
+    ranges: Ranges
+    by_column: bool
+    distribution: str
+
+
+def _shards(ttnn: Any, memory: Any, shape: tuple[int, ...]) -> _Shards:
     strategy = ttnn.ShardDistributionStrategy
+    distribution = "round_robin"
     if memory.shard_spec is not None:
         spec = memory.shard_spec
         size = _dimension_sizes(list(spec.shape), shape)
@@ -171,11 +180,13 @@ def _shards(ttnn: Any, memory: Any, shape: tuple[int, ...]) -> tuple[list[int], 
         spec = memory.nd_shard_spec
         size = _nd_sizes(list(spec.shard_shape), shape)
         two_dimensional = spec.shard_distribution_strategy == strategy.GRID_2D
+        if spec.shard_distribution_strategy == strategy.CONTIGUOUS_1D:
+            distribution = "contiguous"
     by_column = spec.orientation == ttnn.ShardOrientation.COL_MAJOR
     ranges = [[area.start.x, area.start.y, area.end.x, area.end.y] for area in spec.grid.ranges()]
     if two_dimensional:
         ranges = [_block_cores(ranges, size, shape, by_column)]
-    return size, ranges, by_column
+    return _Shards(size, ranges, by_column, distribution)
 
 
 def _block_cores(ranges: Ranges, size: list[int], shape: tuple[int, ...], by_column: bool) -> list[int]:
@@ -191,31 +202,37 @@ def _block_cores(ranges: Ranges, size: list[int], shape: tuple[int, ...], by_col
 
 def _dimension_sizes(shard: list[int], shape: tuple[int, ...]) -> list[int]:
     """A shard of the tensor seen as a matrix, [rows, columns], along each dimension of the tensor."""
-    padded = _padded(shape)
-    rows, sizes = shard[0], [shard[1]]
-    # From the inside out: whole dimensions as long as the shard has rows for them, then the one that is cut.
-    for dim in range(len(padded) - 2, -1, -1):
-        extent = padded[dim]
-        if prod(padded[:dim]) == 1:
-            size = rows
-        elif rows % extent == 0 or extent % rows == 0:
-            size = min(rows, extent)
-        else:
-            _no_blocks(shard, shape)
-        sizes.insert(0, size)
-        rows = -(-rows // size)
+    sizes = [*_unfolded(shard[0], _padded(shape)[:-1], shard, shape), shard[1]]
     if len(shape) == 1 and sizes[0] != TILE:
         _no_blocks(shard, shape)
     return sizes[-len(shape) :]
 
 
+def _unfolded(size: int, extents: list[int], shard: list[int], shape: tuple[int, ...]) -> list[int]:
+    """``size`` along dimensions that are folded into one, for each of them; the others are for errors."""
+    sizes: list[int] = []
+    # From the inside out: whole dimensions as long as the shard has rows for them, then the one that is cut.
+    for dim in range(len(extents) - 1, -1, -1):
+        extent = extents[dim]
+        if prod(extents[:dim]) == 1:
+            own = size
+        elif size % extent == 0 or extent % size == 0:
+            own = min(size, extent)
+        else:
+            _no_blocks(shard, shape)
+        sizes.insert(0, own)
+        size = -(-size // own)
+    return sizes
+
+
 def _nd_sizes(shard: list[int], shape: tuple[int, ...]) -> list[int]:
-    if len(shard) == len(shape):
-        return shard
+    if len(shard) == 2:
+        return _dimension_sizes(shard, shape)
     if len(shard) > len(shape):
         _no_blocks(shard, shape)
     # ttnn folds the dimensions for which the shard has no size into its first one.
-    return _dimension_sizes([prod(shard[:-1]), shard[-1]], shape)
+    folded = len(shape) - len(shard) + 1
+    return [*_unfolded(shard[0], list(shape[:folded]), shard, shape), *shard[1:]]
 
 
 def _no_blocks(shard: list[int], shape: tuple[int, ...]) -> NoReturn:
@@ -237,8 +254,10 @@ def describe(memory: str, shard: ShardSpec | None) -> str:
     if shard is None:
         return f"{memory} interleaved"
     cores = ", ".join(str(core) for core in shard.cores[:4]) + (", ..." if len(shard.cores) > 4 else "")
-    rows, columns = shard.shard_tiles
-    return f"{memory} sharded {shard.grid[0]} x {shard.grid[1]}, {rows} x {columns} tiles each, on cores {cores}"
+    grid, tiles = (" x ".join(map(str, sizes)) for sizes in (shard.grid, shard.shard_tiles))
+    several = f", {'consecutive ones' if shard.contiguous else 'in turn'}" if shard.shards_per_core > 1 else ""
+    places = "banks" if memory == "DRAM" else "cores"
+    return f"{memory} sharded {grid}, {tiles} tiles each, on {places} {cores}{several}"
 
 
 def describe_memory(memory: Any, shape: Sequence[int], device: Device) -> tuple[str, ShardSpec | None, str]:

@@ -102,9 +102,8 @@ inline void parse_tensor(JobLine& line, Program& program) {
     tensor->writable = direction != "in";
     tensor->page_bytes = line.number();
     tensor->pages = line.number();
-    tensor->page_columns = line.number();
     tensor->address = line.number();
-    if (tensor->page_bytes == 0 || tensor->pages == 0 || tensor->page_columns == 0) {
+    if (tensor->page_bytes == 0 || tensor->pages == 0) {
         bad_job("tensor " + tensor->name + " is empty");
     }
     tensor->data = map_file(line.rest(), std::size_t{tensor->page_bytes} * tensor->pages);
@@ -121,17 +120,26 @@ inline void parse_units(JobLine& line, Program& program, bool sharded) {
         bad_job("the place of an unknown tensor");
     }
     Tensor& tensor = *program.tensors[index];
-    std::uint32_t grid_rows = 0;
     if (sharded) {
-        grid_rows = line.number();
-        tensor.grid_columns = line.number();
-        tensor.shard_rows = line.number();
-        tensor.shard_columns = line.number();
+        tensor.contiguous = line.number() != 0;
+        tensor.dims.resize(line.number());
+        for (Tensor::Dimension& dim : tensor.dims) {
+            dim.pages = line.number();
+        }
+        for (Tensor::Dimension& dim : tensor.dims) {
+            dim.shard = line.number();
+            if (dim.pages == 0 || dim.shard == 0) {
+                bad_job("the shards of tensor " + tensor.name);
+            }
+        }
     }
     tensor.units = line.list<std::uint32_t>([&] { return line.number(); });
     line.end();
-    const std::size_t wanted = sharded ? std::size_t{grid_rows} * tensor.grid_columns : tensor.units.size();
-    if (tensor.units.empty() || tensor.units.size() != wanted || (sharded && tensor.bytes_per_unit() == 0)) {
+    std::size_t pages = 1;
+    for (const Tensor::Dimension& dim : tensor.dims) {
+        pages *= dim.pages;
+    }
+    if (tensor.units.empty() || (sharded && (pages != tensor.pages || tensor.units.size() > tensor.shards()))) {
         bad_job("the place of tensor " + tensor.name);
     }
 }

@@ -77,22 +77,45 @@ struct Tensor {
     DataFormat format;
     bool in_l1 = false, readable = false, writable = false;
     std::uint32_t page_bytes = 0, pages = 0, address = 0;
-    std::uint32_t page_columns = 0;  // pages per row of the tensor
-    std::uint8_t* data = nullptr;    // the job's file, pages in order
+    std::uint8_t* data = nullptr;  // the job's file, pages in order
 
-    // Where pages lie: DRAM banks or cores. Interleaved, page i is on unit i modulo their number; sharded, shard (sy,
-    // sx) is on units[sy * grid_columns + sx].
+    // Where pages lie: DRAM banks or cores. Interleaved, page i is on unit i modulo their number. Sharded, the tensor is
+    // an array of pages cut along its dimensions; shards and the pages in each are numbered row by row, shards go to
+    // the units in turn, or as many consecutive ones to each, and lie there one behind the other.
     std::vector<std::uint32_t> units;
-    std::uint32_t grid_columns = 0, shard_rows = 0, shard_columns = 0;  // 0: interleaved
+    struct Dimension {
+        std::uint32_t pages, shard;  // of the tensor, and of one shard
+        std::uint32_t parts() const { return (pages + shard - 1) / shard; }
+    };
+    std::vector<Dimension> dims;  // empty: interleaved
+    bool contiguous = false;
 
     // Kept for tensors that the kernels write.
     PageUsers writers, readers;
 
-    bool sharded() const { return shard_rows != 0; }
+    bool sharded() const { return !dims.empty(); }
+    std::uint32_t shards() const {
+        std::uint32_t count = 1;
+        for (const Dimension& dim : dims) {
+            count *= dim.parts();
+        }
+        return count;
+    }
+    std::uint32_t shard_pages() const {
+        std::uint32_t count = 1;
+        for (const Dimension& dim : dims) {
+            count *= dim.shard;
+        }
+        return count;
+    }
+    std::uint32_t shards_per_unit() const {
+        const auto count = static_cast<std::uint32_t>(units.size());
+        return (shards() + count - 1) / count;
+    }
     // Bytes of every unit that the tensor takes.
     std::uint32_t bytes_per_unit() const {
         const auto count = static_cast<std::uint32_t>(units.size());
-        return page_bytes * (sharded() ? shard_rows * shard_columns : (pages + count - 1) / count);
+        return page_bytes * (sharded() ? shards_per_unit() * shard_pages() : (pages + count - 1) / count);
     }
     bool lies_on(std::uint32_t unit) const {
         for (const std::uint32_t mine : units) {
@@ -172,10 +195,20 @@ struct Program {
             const auto count = static_cast<std::uint32_t>(tensor.units.size());
             return {tensor.units[page % count], page / count * tensor.page_bytes};
         }
-        const std::uint32_t row = page / tensor.page_columns, column = page % tensor.page_columns;
-        const std::uint32_t shard = row / tensor.shard_rows * tensor.grid_columns + column / tensor.shard_columns;
-        const std::uint32_t local = row % tensor.shard_rows * tensor.shard_columns + column % tensor.shard_columns;
-        return {tensor.units[shard], local * tensor.page_bytes};
+        std::uint32_t shard = 0, local = 0, shards = 1, locals = 1;
+        for (auto dim = tensor.dims.rbegin(); dim != tensor.dims.rend(); ++dim) {
+            const std::uint32_t index = page % dim->pages;
+            page /= dim->pages;
+            shard += index / dim->shard * shards;
+            local += index % dim->shard * locals;
+            shards *= dim->parts();
+            locals *= dim->shard;
+        }
+        const auto count = static_cast<std::uint32_t>(tensor.units.size());
+        const std::uint32_t each = tensor.shards_per_unit();
+        const std::uint32_t unit = tensor.contiguous ? shard / each : shard % count;
+        const std::uint32_t place = tensor.contiguous ? shard % each : shard / count;
+        return {tensor.units[unit], (place * locals + local) * tensor.page_bytes};
     }
 
     // The page that lies at `offset` bytes from the tensor's address on `unit`; no_index if none does.
@@ -186,16 +219,33 @@ struct Program {
             if (tensor.units[i] != unit || offset >= tensor.bytes_per_unit()) {
                 continue;
             }
-            std::uint32_t page = local * count + i;
-            if (tensor.sharded()) {
-                const std::uint32_t row = i / tensor.grid_columns * tensor.shard_rows + local / tensor.shard_columns;
-                const std::uint32_t column =
-                    i % tensor.grid_columns * tensor.shard_columns + local % tensor.shard_columns;
-                page = column < tensor.page_columns ? row * tensor.page_columns + column : no_index;
-            }
+            const std::uint32_t page = tensor.sharded() ? page_of_shard(tensor, i, local) : local * count + i;
             return page < tensor.pages ? page : no_index;
         }
         return no_index;
+    }
+
+    // The page that is number `local` of those on the i-th unit of a sharded tensor; no_index for padding.
+    static std::uint32_t page_of_shard(const Tensor& tensor, std::uint32_t i, std::uint32_t local) {
+        const auto count = static_cast<std::uint32_t>(tensor.units.size());
+        const std::uint32_t place = local / tensor.shard_pages();
+        std::uint32_t shard = tensor.contiguous ? i * tensor.shards_per_unit() + place : place * count + i;
+        if (shard >= tensor.shards()) {
+            return no_index;
+        }
+        local %= tensor.shard_pages();
+        std::uint32_t page = 0, stride = 1;
+        for (auto dim = tensor.dims.rbegin(); dim != tensor.dims.rend(); ++dim) {
+            const std::uint32_t index = shard % dim->parts() * dim->shard + local % dim->shard;
+            if (index >= dim->pages) {
+                return no_index;
+            }
+            shard /= dim->parts();
+            local /= dim->shard;
+            page += index * stride;
+            stride *= dim->pages;
+        }
+        return page;
     }
 
     std::uint32_t dram_alignment() const { return blackhole ? 64 : 32; }
