@@ -11,6 +11,7 @@ from ..formats import stored_tiles, tile_bytes
 from .spec import CircularBufferSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
 
 MAX_CIRCULAR_BUFFERS = 32
+MAX_SEMAPHORES = 16
 SOURCE_NAME = re.compile(r"[A-Za-z0-9_]+\.cpp")
 _NAME = re.compile(r"\S+")
 
@@ -49,6 +50,15 @@ def _problems(spec: ProgramSpec) -> Iterable[str]:
         yield from _kernel_problems(kernel, names)
     if sorted(set(spec.out_idx)) != list(spec.out_idx) or any(not 0 <= index < len(names) for index in spec.out_idx):
         yield f"out_idx {list(spec.out_idx)} of {len(names)} parameters"
+    yield from _repeated("semaphore", [semaphore.id for semaphore in spec.semaphores])
+    for semaphore in spec.semaphores:
+        if not 0 <= semaphore.id < MAX_SEMAPHORES or not _NAME.fullmatch(semaphore.name):
+            yield f"semaphore {semaphore.id} called {semaphore.name!r}"
+        if not 0 <= semaphore.initial_value < 2**32:
+            yield f"semaphore {semaphore.name!r} with initial value {semaphore.initial_value}"
+    for name in spec.partition.multicast:
+        if name not in names:
+            yield f"a multicast of {name!r}, which is no tensor"
     yield from _partition_problems(spec)
 
 

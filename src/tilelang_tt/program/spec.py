@@ -112,6 +112,14 @@ class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """Float32 pages go from L1 to DST at full precision, not through SrcA as TF32."""
 
 
+class SemaphoreSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """A semaphore of every core of the program: a word of L1 that its kernels wait for and those of any core set."""
+
+    id: int
+    name: str
+    initial_value: int = 0
+
+
 class ComputeConfig(_Spec, frozen=True, forbid_unknown_fields=True):
     """How the matrix and vector engines run."""
 
@@ -127,8 +135,9 @@ class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
 
     Its source is ``kernels/<source>``. Compile-time arguments are, in order, those of a ``TensorAccessor`` for each
     of ``accessors`` (encoded by the executor), and ``named_args`` by name. Per-core runtime arguments are the
-    program's canonical ones (``WorkPartition.core_payload``), the same for all three kernels; common runtime arguments
-    are the addresses of all tensors, in parameter order.
+    program's canonical ones (``WorkPartition.core_payload``) and behind them, for each of the partition's ``multicast``
+    in their order, ``MULTICAST_ARGS``; the same for all three kernels. Common runtime arguments are the addresses of
+    all tensors, in parameter order.
     """
 
     role: Role
@@ -137,6 +146,21 @@ class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     named_args: dict[str, int] = {}
     compute: ComputeConfig | None = None
     """Given for the compute kernel only."""
+
+
+MULTICAST_ARGS = ("destinations", "sender_x", "sender_y", "x0", "y0", "x1", "y1")
+"""Runtime arguments of a core for one multicast tensor: how many other cores it sends to, 0 for one that receives; who
+sends to it; and the corners of its group's rectangle. In NoC coordinates, which executors know."""
+
+
+class MulticastSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """A tensor whose blocks one core of a group reads from memory and multicasts to the others of its group."""
+
+    follows: Literal["M", "N", ""]
+    """The axis of the work plane along which its block moves: a group works on one row ("M") or column ("N") of work
+    tiles at a time; "" for a block that is the same for all."""
+    groups: tuple[tuple[int, int, int, int, int, int], ...]
+    """Per core of the partition, in its order: the rectangle (x0, y0, x1, y1) of its group, and who sends (x, y)."""
 
 
 class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
@@ -154,6 +178,8 @@ class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     resident_buffers: tuple[str, ...] = ()
     policy: str = "contiguous"
     order: str = "row_major"
+    multicast: dict[str, MulticastSpec] = {}
+    """By tensor, in the order of their runtime arguments."""
 
 
 class TensorUseSpec(_Spec, frozen=True, forbid_unknown_fields=True):
@@ -172,6 +198,9 @@ class TensorUseSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """Where it lives, as ``annotate_tt_layout`` takes it."""
     depth: int = 2
     """Blocks of it that its circular buffer holds."""
+    follows: Literal["M", "N", ""] | None = None
+    """The axis of the plane that its block moves along, "" for neither, where the kernel only reads it; None for
+    anything else."""
 
 
 class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):
@@ -199,6 +228,7 @@ class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     circular_buffers: tuple[CircularBufferSpec, ...]
     kernels: tuple[KernelSpec, ...]
     partition: PartitionSpec
+    semaphores: tuple[SemaphoreSpec, ...] = ()
     workload: WorkloadSpec | None = None
     """None in programs that were saved without it."""
     out_idx: tuple[int, ...] = ()

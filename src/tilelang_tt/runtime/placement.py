@@ -6,9 +6,10 @@ at the same address on every core, then free space, and from the top down the pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..devices import Device
+from ..devices import Core, Device
 from ..errors import CapacityError, Code
 from ..formats import tile_bytes
 from ..program.spec import ProgramSpec, TensorSpec
@@ -97,15 +98,35 @@ def tensor_bytes_per_unit(tensor: TensorSpec, device: Device) -> int:
     return -(-tile_shape(tensor.shape).pages // len(tensor_units(tensor, device))) * page
 
 
-def core_args(spec: ProgramSpec) -> list[tuple[int, ...]]:
-    """Every core's runtime arguments in canonical order: its own row merged with the constants, by name."""
+def core_args(spec: ProgramSpec, noc_place: Callable[[Core], Core]) -> list[tuple[int, ...]]:
+    """Every core's runtime arguments: in canonical order its own row merged with the constants, by name; behind them
+    those of multicasts, for which ``noc_place`` gives a core's NoC coordinates.
+    """
     names, constants = spec.partition.runtime_arg_names, spec.partition.runtime_constants
     own = [name for name in names if name not in constants]
     rows: list[tuple[int, ...]] = []
-    for row in spec.partition.core_runtime_args:
+    for number, row in enumerate(spec.partition.core_runtime_args):
         values = {**constants, **dict(zip(own, row, strict=True))}
-        rows.append(tuple(values[name] for name in names))
+        canonical = tuple(values[name] for name in names)
+        rows.append(canonical + _multicast_args(spec, number, noc_place))
     return rows
+
+
+def _multicast_args(spec: ProgramSpec, number: int, noc_place: Callable[[Core], Core]) -> tuple[int, ...]:
+    """What MULTICAST_ARGS are for core ``number`` of the partition, for all multicasts."""
+    core = spec.partition.core_ranges[number][:2]
+    args: list[int] = []
+    for multicast in spec.partition.multicast.values():
+        x0, y0, x1, y1, *sender = multicast.groups[number]
+        others = (x1 - x0 + 1) * (y1 - y0 + 1) - 1
+        places = [noc_place(place) for place in ((sender[0], sender[1]), (x0, y0), (x1, y1))]
+        args += [others if core == tuple(sender) else 0, *(part for place in places for part in place)]
+    return tuple(args)
+
+
+def device_place(device: Device, core: Core) -> Core:
+    """The NoC coordinates of a core in the device's own geometry, its logical ones where that is not known."""
+    return core if device.noc is None else (device.noc.worker_columns[core[0]], device.noc.worker_rows[core[1]])
 
 
 def core_coordinates(spec: ProgramSpec) -> list[tuple[int, int]]:

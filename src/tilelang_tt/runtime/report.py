@@ -13,11 +13,13 @@ class NocBytes(msgspec.Struct, frozen=True):
     l1_remote_read: int = 0
     l1_remote_written: int = 0
     l1_local: int = 0
+    l1_multicast: int = 0
+    """Sent from a core's L1 to several others', counted once however many they are."""
 
     @property
     def total(self) -> int:
         """All bytes that any NoC transfer moved."""
-        return self.dram_read + self.dram_written + self.l1_remote_read + self.l1_remote_written + self.l1_local
+        return sum(getattr(self, field) for field in self.__struct_fields__)
 
 
 class TileOps(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +13,22 @@ import numpy as np
 from ...errors import Code, ExecutionError, SourceLocation
 from ...formats import TILE, stored_tiles, tile_bytes
 from ...program.spec import ProgramSpec, TensorSpec
-from ..placement import Placement, core_args, core_coordinates, tensor_bytes_per_unit, tensor_units
+from ..placement import (
+    Placement,
+    core_args,
+    core_coordinates,
+    device_place,
+    tensor_bytes_per_unit,
+    tensor_units,
+)
 from ..report import CoreReport, NocBytes, RunReport, TileOps
 from ..tiles import FORMAT_DTYPES, tile_shape, tilize, untilize
+
+SEMAPHORE_BYTES = 16
+"""Distance of semaphores, which lie in the part of L1 that is reserved for firmware and kernels."""
+
+_SEMAPHORE = re.compile(r"tt_l1_ptr uint32_t\s*\*\s*>?\s*[()]\s*get_semaphore\(")
+"""How kernels take a semaphore's pointer; any other pointer may go anywhere in L1."""
 
 
 class TensorFile:
@@ -59,7 +73,7 @@ def job_text(
     holders = [core for tensor in spec.tensors if tensor.memory == "L1" for core in tensor_units(tensor, device)]
     cores = list(dict.fromkeys([*running, *holders]))
     number = {core: i for i, core in enumerate(cores)}
-    args = dict(zip(running, core_args(spec), strict=True))
+    args = dict(zip(running, core_args(spec, lambda core: device_place(device, core)), strict=True))
     banks = device.noc.dram_banks if device.noc is not None else [(0, 0)] * device.dram_banks
     lines = [
         "tilelang-tt-emulator-job 1",
@@ -91,10 +105,16 @@ def job_text(
             f" {int(cb.unpack_to_dest_fp32)}"
         )
     for kernel, path in zip(spec.kernels, objects, strict=True):
-        raw = int("tt_l1_ptr" in sources[kernel.source])
+        raw = int("tt_l1_ptr" in _SEMAPHORE.sub("", sources[kernel.source]))
         lines.append(f"kernel {kernel.role} {raw} {Path(kernel.source).name} {path}")
+    for semaphore in spec.semaphores:
+        address = SEMAPHORE_BYTES * (1 + semaphore.id)
+        lines.append(f"semaphore {semaphore.id} {semaphore.name} {semaphore.initial_value} {address}")
+    if spec.semaphores:
+        places = [device_place(device, core) for core in device.cores]
+        lines.append(f"workers {len(places)} " + " ".join(f"{x} {y}" for x, y in places))
     for x, y in cores:
-        place = (device.noc.worker_columns[x], device.noc.worker_rows[y]) if device.noc is not None else (0, 0)
+        place = device_place(device, (x, y))
         values = args.get((x, y), ())
         lines.append(
             f"core {x} {y} {place[0]} {place[1]} {int((x, y) in args)} {len(values)} " + " ".join(map(str, values))
@@ -133,6 +153,7 @@ class _CoreCounts(msgspec.Struct):
     l1_remote_read: int
     l1_remote_written: int
     l1_local: int
+    l1_multicast: int
     byte_hops: tuple[int, int]
     products: int
     eltwise: int

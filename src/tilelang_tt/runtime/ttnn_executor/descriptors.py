@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...devices import Core
 from ...program.spec import CircularBufferSpec, ComputeConfig, KernelSpec, ProgramSpec
 from ..placement import core_args, core_coordinates
 from .layouts import core_range_set
@@ -18,16 +19,22 @@ def program_cores(spec: ProgramSpec) -> Any:
 
 
 def kernel_descriptors(
-    spec: ProgramSpec, sources: Mapping[str, str], tensors: Sequence[Any], architecture: str
+    spec: ProgramSpec, sources: Mapping[str, str], tensors: Sequence[Any], architecture: str, device: Any
 ) -> list[Any]:
     """The program's kernels, all but their common runtime arguments, for tensors laid out as ``tensors`` are.
 
-    Every core's runtime arguments are the program's canonical ones, the same for all kernels.
+    Every core's runtime arguments are the program's canonical ones and, in the coordinates of ``device``, those of
+    multicasts, the same for all kernels.
     """
     api = ttnn_api()
     ttnn = api.ttnn
     cores, runtime_args = program_cores(spec), ttnn.RuntimeArgs()
-    for (x, y), values in zip(core_coordinates(spec), core_args(spec), strict=True):
+
+    def noc_place(core: Core) -> Core:
+        place = device.worker_core_from_logical_core(ttnn.CoreCoord(*core))
+        return place.x, place.y
+
+    for (x, y), values in zip(core_coordinates(spec), core_args(spec, noc_place), strict=True):
         runtime_args[x][y] = list(values)
     by_name = {tensor.name: tensors[index] for index, tensor in enumerate(spec.tensors)}
     return [
@@ -41,6 +48,15 @@ def kernel_descriptors(
             config=_config(kernel, spec.circular_buffers, architecture),
         )
         for kernel in spec.kernels
+    ]
+
+
+def semaphore_descriptors(spec: ProgramSpec) -> list[Any]:
+    """The program's semaphores, on all its cores."""
+    ttnn, cores = ttnn_api().ttnn, program_cores(spec)
+    return [
+        ttnn.SemaphoreDescriptor(id=semaphore.id, core_ranges=cores, initial_value=semaphore.initial_value)
+        for semaphore in spec.semaphores
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import Code, ExecutionError, ProgramError
 from ...program.spec import ProgramSpec
-from .descriptors import buffer_descriptors, kernel_descriptors
+from .descriptors import buffer_descriptors, kernel_descriptors, semaphore_descriptors
 from .devices import check_device, device_of
 from .tensors import check_tensor
 from .versions import device_faults, ttnn_api
@@ -105,8 +105,8 @@ class TtnnProgram:
         for spec, tensor in zip(self.spec.tensors, tensors, strict=True):
             check_tensor(spec, tensor, self.device, self._model)
         descriptor = ttnn_api().ttnn.ProgramDescriptor(
-            kernels=kernel_descriptors(self.spec, self._sources, tensors, self._model.arch),
-            semaphores=[],
+            kernels=kernel_descriptors(self.spec, self._sources, tensors, self._model.arch, self.device),
+            semaphores=semaphore_descriptors(self.spec),
             cbs=buffer_descriptors(self.spec, tensors),
         )
         self._prepared.append(_Prepared(layouts, descriptor))

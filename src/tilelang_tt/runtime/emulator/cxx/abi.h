@@ -68,6 +68,40 @@ void emu_noc_read_barrier(std::uint32_t noc, emu::Site site);
 void emu_noc_write_barrier(std::uint32_t noc, emu::Site site);
 void emu_noc_writes_flushed(std::uint32_t noc, emu::Site site);
 
+// Semaphores and multicast
+std::uint32_t emu_semaphore(std::uint32_t id, emu::Site site);
+void emu_semaphore_set(std::uint32_t address, std::uint32_t value, emu::Site site);
+void emu_semaphore_wait(std::uint32_t address, std::uint32_t value, bool at_least, emu::Site site);
+std::uint64_t emu_core_noc_addr(std::uint32_t x, std::uint32_t y, std::uint32_t address, emu::Site site);
+std::uint64_t emu_multicast_addr(
+    std::uint32_t x0,
+    std::uint32_t y0,
+    std::uint32_t x1,
+    std::uint32_t y1,
+    std::uint32_t address,
+    std::uint32_t noc,
+    emu::Site site
+);
+void emu_semaphore_inc(std::uint64_t address, std::uint32_t increment, std::uint32_t noc, emu::Site site);
+void emu_semaphore_multicast(
+    std::uint32_t from,
+    std::uint64_t address,
+    std::uint32_t destinations,
+    bool loopback,
+    std::uint32_t noc,
+    emu::Site site
+);
+void emu_noc_multicast(
+    std::uint32_t from,
+    std::uint64_t address,
+    std::uint32_t size,
+    std::uint32_t destinations,
+    bool loopback,
+    std::uint32_t noc,
+    emu::Site site
+);
+void emu_noc_atomic_barrier(std::uint32_t noc, emu::Site site);
+
 // The core's own L1, as a host pointer that is valid for `size` bytes
 void* emu_l1(std::uint32_t address, std::uint32_t size, bool writes, emu::Site site);
 

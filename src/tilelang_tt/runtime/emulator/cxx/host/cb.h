@@ -104,7 +104,8 @@ inline void check_l1_write(Core& core, std::uint32_t offset, std::uint32_t size)
 inline void check_l1_content(Core& core, std::uint32_t offset, std::uint32_t size, std::uint32_t cb) {
     const L1::Summary summary = core.l1->summary(offset, size);
     if (summary.any & read_in_flight) {
-        KERNEL_ERROR(cb, "L1 is read before the NoC read into it has arrived: noc_async_read_barrier is missing");
+        KERNEL_ERROR(cb, "L1 is read before the NoC read or multicast into it has arrived: noc_async_read_barrier, or a wait for "
+            "a semaphore, is missing");
     }
     if (!(summary.all & written)) {
         KERNEL_ERROR(cb, "a read of L1 that was never written (%u bytes at address %u)", size, offset);
@@ -204,6 +205,16 @@ void emu_cb_push_back(std::uint32_t index, std::uint32_t pages, emu::Site site) 
             );
         }
     }
+    for (const Arrival& arrival : core.arriving) {
+        if (arrival.l1 < offset + pages * cb.page_bytes() && offset < arrival.l1 + arrival.size) {
+            KERNEL_ERROR(
+                index,
+                "cb_push_back of a page whose multicast (line %u of its sender) may not have arrived: wait for a "
+                "semaphore that the sender sets after it",
+                arrival.site.line
+            );
+        }
+    }
     if (core.current->kernel->raw_l1) {
         core.l1->add(offset, pages * cb.page_bytes(), written);
     }
@@ -251,8 +262,9 @@ void emu_cb_pop_front(std::uint32_t index, std::uint32_t pages, emu::Site site) 
         }
     }
     if (cb.spec->tensor == no_index && pages > 0) {
-        // A popped page's content is void: reading it again without a new write is an error.
-        core.l1->mark(offset, pages * cb.page_bytes(), never_written);
+        // A popped page's content is void: reading it again without a new write is an error. What a NoC write still
+        // reads of it must stay as it is.
+        core.l1->keep(offset, pages * cb.page_bytes(), write_in_flight);
     }
     cb.read_page = (cb.read_page + pages) % cb.spec->pages;
     cb.waited -= pages;

@@ -38,9 +38,28 @@ struct Transfer {  // a NoC transfer that may still touch L1
     std::uint32_t l1, size;
     std::uint8_t noc;
     emu::Site site;
+    bool multicast = false;
 };
 
-enum class Waits : std::uint8_t { nothing, free_pages, held_pages };
+struct Sent {  // a core's multicasts on a NoC up to this number
+    std::uint32_t core;
+    int noc;
+    std::uint64_t number;
+};
+
+struct Semaphore {
+    const SemaphoreSpec* spec;
+    std::vector<Sent> after;  // what its senders had multicast when they last set or raised it
+};
+
+struct Arrival {  // what a multicast has brought and no wait has made sure of yet
+    std::uint32_t l1, size, from;
+    int noc;
+    std::uint64_t number;
+    emu::Site site;
+};
+
+enum class Waits : std::uint8_t { nothing, free_pages, held_pages, semaphore };
 
 struct Fiber {
     Role role;
@@ -48,16 +67,19 @@ struct Fiber {
     FiberSwitch control;
     bool started = false, done = false;
     Waits waits = Waits::nothing;
-    std::uint32_t waits_cb = 0, waits_pages = 0;
+    std::uint32_t waits_cb = 0, waits_pages = 0;  // or the semaphore's place among the core's, and the value
+    bool waits_at_least = false;
     emu::Site site{nullptr, 0};                                  // of the last call into the emulator
     std::vector<Transfer> reads, writes;                         // until the barrier, or for writes the flush
     emu::Site unacknowledged[2] = {{nullptr, 0}, {nullptr, 0}};  // per NoC, the last write since the last barrier
+    emu::Site atomics[2] = {{nullptr, 0}, {nullptr, 0}};         // the same of increments of remote semaphores
 };
 
 struct Counts {
     std::vector<std::uint64_t> bank_read, bank_written;      // bytes per DRAM bank
     std::vector<std::uint64_t> tensor_read, tensor_written;  // bytes on the NoC per tensor
     std::uint64_t dram_read = 0, dram_written = 0, l1_remote_read = 0, l1_remote_written = 0, l1_local = 0;
+    std::uint64_t l1_multicast = 0;       // once however many cores a multicast reaches
     std::uint64_t byte_hops[2] = {0, 0};  // per NoC
     std::uint64_t products = 0, eltwise = 0, sfpu = 0, unpacks = 0, packs = 0;
 };
@@ -73,6 +95,9 @@ struct Core {
     const CoreSpec& spec;
     std::shared_ptr<L1> l1;
     std::array<CircularBuffer, 64> cbs;
+    std::vector<Semaphore> semaphores;
+    std::vector<Arrival> arriving;
+    std::uint64_t multicasts[2] = {0, 0};  // sent so far, per NoC
     std::array<Fiber, 3> fibers;
     std::size_t fiber_count = 0;
     Fiber* current = nullptr;
@@ -147,8 +172,10 @@ inline CircularBuffer& get_cb(Core& core, std::uint32_t cb) {
     return *buffer;
 }
 
+inline bool semaphore_has(Core& core, const Fiber& fiber);
+
 inline bool can_go_on(Core& core, const Fiber& fiber) {
-    const CircularBuffer& buffer = core.cbs[fiber.waits_cb];
+    const CircularBuffer& buffer = core.cbs[fiber.waits_cb % core.cbs.size()];
     switch (fiber.waits) {
         case Waits::nothing:
             return true;
@@ -156,6 +183,8 @@ inline bool can_go_on(Core& core, const Fiber& fiber) {
             return buffer.free_pages() >= fiber.waits_pages;
         case Waits::held_pages:
             return buffer.held >= fiber.waits_pages;
+        case Waits::semaphore:
+            return semaphore_has(core, fiber);
     }
     return true;
 }

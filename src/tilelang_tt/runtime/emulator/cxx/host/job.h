@@ -144,6 +144,13 @@ inline void parse_units(JobLine& line, Program& program, bool sharded) {
     }
 }
 
+inline std::vector<Place> parse_places(JobLine& line) {
+    return line.list<Place>([&] {
+        const auto x = static_cast<std::int32_t>(line.number());
+        return Place{x, static_cast<std::int32_t>(line.number())};
+    });
+}
+
 inline void parse_line(const std::string& keyword, JobLine& line, Program& program) {
     if (keyword == "chip") {
         program.blackhole = line.word() == "blackhole";
@@ -157,10 +164,16 @@ inline void parse_line(const std::string& keyword, JobLine& line, Program& progr
         program.torus_x = static_cast<std::int32_t>(line.number());
         program.torus_y = static_cast<std::int32_t>(line.number());
     } else if (keyword == "banks") {
-        program.banks = line.list<Place>([&] {
-            const auto x = static_cast<std::int32_t>(line.number());
-            return Place{x, static_cast<std::int32_t>(line.number())};
-        });
+        program.banks = parse_places(line);
+    } else if (keyword == "workers") {
+        program.workers = parse_places(line);
+    } else if (keyword == "semaphore") {
+        SemaphoreSpec semaphore{};
+        semaphore.id = line.number();
+        semaphore.name = line.word();
+        semaphore.initial = line.number();
+        semaphore.address = line.number();
+        program.semaphores.push_back(semaphore);
     } else if (keyword == "compute") {
         program.fp32_dest = line.number() != 0;
         const std::string fidelity = line.word();

@@ -63,6 +63,9 @@ public:
     void add(std::uint32_t offset, std::uint32_t size, std::uint8_t flag) {
         each(offset, size, [flag](std::uint8_t& state) { state |= flag; });
     }
+    void keep(std::uint32_t offset, std::uint32_t size, std::uint8_t flags) {
+        each(offset, size, [flags](std::uint8_t& state) { state &= flags; });
+    }
     void remove(std::uint32_t offset, std::uint32_t size, std::uint8_t flag) {
         each(offset, size, [flag](std::uint8_t& state) { state &= static_cast<std::uint8_t>(~flag); });
     }

@@ -1,7 +1,7 @@
 // The emulator: runs a program's kernels on every core of it, as one job says, and writes what happened.
 //
-// Cores of one program do not talk to each other, so each runs from start to end on one thread, its three kernels as
-// fibers that give way where they have to wait. All that is reported is merged in the order of cores, never of threads.
+// Where a program has no semaphores its cores do not talk to each other: each runs from start to end on one thread.
+// Otherwise all run together (see scheduler.h). All that is reported is merged in the order of cores, never of threads.
 #include <dlfcn.h>
 #include <signal.h>
 
@@ -14,6 +14,7 @@
 #include "noc.h"
 #include "reduce.h"
 #include "report.h"
+#include "scheduler.h"
 #include "sfpu.h"
 
 Core::Core(Program& owner, std::uint32_t number) : program(owner), index(number), spec(owner.cores[number]) {
@@ -25,6 +26,9 @@ Core::Core(Program& owner, std::uint32_t number) : program(owner), index(number)
         fibers[fiber_count].kernel = &kernel;
         ++fiber_count;
     }
+    for (const SemaphoreSpec& semaphore : owner.semaphores) {
+        semaphores.push_back({&semaphore, {}});
+    }
     counts.bank_read.resize(owner.banks.size());
     counts.bank_written.resize(owner.banks.size());
     counts.tensor_read.resize(owner.tensors.size());
@@ -34,29 +38,13 @@ Core::~Core() = default;
 
 namespace {
 
-struct Worker {  // what one thread runs cores with
-    Stack stacks[3];
-    std::shared_ptr<L1> l1;
-};
-
 std::mutex g_report_mutex;
-thread_local const Worker* t_worker = nullptr;
 
 // Ends the whole run at once, from wherever it is.
 [[noreturn]] void abandon(const Core* core, const Fault& fault) {
     g_report_mutex.lock();  // kept: no other thread may report as well
     write_fault(core->program, core, fault);
     _exit(0);
-}
-
-Fault fault_of(const Fiber& fiber, const char* code, std::string text) {
-    Fault fault;
-    fault.code = code;
-    fault.text = std::move(text);
-    fault.kernel = role_name(fiber.role);
-    fault.source = fiber.site.file ? fiber.site.file : fiber.kernel->source;
-    fault.line = fiber.site.line;
-    return fault;
 }
 
 void on_crash(int signal, siginfo_t* info, void*) {
@@ -98,139 +86,6 @@ void use_signal_stack() {
     stack.ss_sp = std::malloc(bytes);
     stack.ss_size = bytes;
     ::sigaltstack(&stack, nullptr);
-}
-
-void check_end(Core& core) {
-    Fiber& fiber = *core.current;
-    if (!fiber.reads.empty()) {
-        KERNEL_ERROR(
-            no_index,
-            "the kernel ended with a NoC read (line %u) outstanding: noc_async_read_barrier is missing",
-            fiber.reads[0].site.line
-        );
-    }
-    for (const emu::Site& write : fiber.unacknowledged) {
-        if (write.file != nullptr) {
-            KERNEL_ERROR(
-                no_index,
-                "the kernel ended with a NoC write (line %u) outstanding: noc_async_write_barrier is missing",
-                write.line
-            );
-        }
-    }
-    if (fiber.role == Role::compute) {
-        if (const char* call = core.compute->dst.unfinished()) {
-            KERNEL_ERROR(no_index, "the kernel ended in the middle of DST's protocol: %s is missing", call);
-        }
-    }
-}
-
-void fiber_entry() {
-    Core& core = this_core();
-    core.current->kernel->entry();
-    check_end(core);
-    core.current->done = true;
-    core.current->control.leave();
-}
-
-std::string wait_text(Core& core, const Fiber& fiber) {
-    const CircularBuffer& cb = core.cbs[fiber.waits_cb];
-    const std::string where = format_text("%s kernel (%s:%u)", role_name(fiber.role), fiber.site.file, fiber.site.line);
-    if (fiber.done) {
-        return format_text("%s kernel has ended", role_name(fiber.role));
-    }
-    if (fiber.waits == Waits::free_pages) {
-        return where +
-               format_text(
-                   " waits in cb_reserve_back for %u free pages of circular buffer %u '%s', which has %u of %u free",
-                   fiber.waits_pages,
-                   fiber.waits_cb,
-                   cb.spec->name.c_str(),
-                   cb.free_pages(),
-                   cb.spec->pages
-               );
-    }
-    return where + format_text(
-                       " waits in cb_wait_front for %u pages of circular buffer %u '%s', which holds %u of %u",
-                       fiber.waits_pages,
-                       fiber.waits_cb,
-                       cb.spec->name.c_str(),
-                       cb.held,
-                       cb.spec->pages
-                   );
-}
-
-void report_deadlock(Core& core) {
-    const Fiber* first = nullptr;
-    std::string text = "deadlock: no kernel of the core can go on";
-    for (std::size_t i = 0; i < core.fiber_count; ++i) {
-        const Fiber& fiber = core.fibers[i];
-        text += "\n    " + wait_text(core, fiber);
-        first = first == nullptr && !fiber.done ? &fiber : first;
-    }
-    core.fault = std::make_unique<Fault>(fault_of(*first, "deadlock", text));
-    core.fault->cb = cb_name(first->waits_cb);
-}
-
-void check_leftovers(Core& core) {
-    for (const CircularBuffer& cb : core.cbs) {
-        // Nobody need pop the pages of a buffer that lies on a tensor: they are the tensor's.
-        if (cb.spec == nullptr || cb.spec->tensor != no_index || cb.held == 0) {
-            continue;
-        }
-        Fault fault;
-        fault.code = "kernel-fault";
-        fault.text = format_text(
-            "the kernels ended with %u pages pushed and never popped: reader, compute and writer disagree about the "
-            "work",
-            cb.held
-        );
-        fault.kernel = cb.producer >= 0 ? role_name(static_cast<Role>(cb.producer)) : "";
-        fault.cb = cb_name(cb.spec->index);
-        core.fault = std::make_unique<Fault>(fault);
-        return;
-    }
-}
-
-// Runs the core's kernels to their end or to an error.
-void run_core(Core& core, Worker& worker) {
-    t_core = &core;
-    t_worker = &worker;
-    core.compute = std::make_unique<Compute>(core.program);
-    if (!core.l1) {
-        worker.l1->clear();
-        core.l1 = worker.l1;
-    }
-    for (std::size_t done = 0; done < core.fiber_count && !core.fault;) {
-        bool progress = false;
-        for (std::size_t i = 0; i < core.fiber_count && !core.fault; ++i) {
-            Fiber& fiber = core.fibers[i];
-            if (fiber.done || !can_go_on(core, fiber)) {
-                continue;
-            }
-            core.current = &fiber;
-            progress = true;
-            if (fiber.started) {
-                fiber.control.resume();
-            } else {
-                fiber.started = true;
-                fiber.control.start(worker.stacks[i], fiber_entry);
-            }
-            done += fiber.done;
-        }
-        if (!progress) {
-            report_deadlock(core);
-        }
-    }
-    core.current = nullptr;
-    if (!core.fault) {
-        check_leftovers(core);
-    }
-    core.compute.reset();
-    if (core.l1 == worker.l1) {
-        core.l1.reset();
-    }
-    t_core = nullptr;
 }
 
 // Ends the run when its time is up, saying what each core was doing. Only a kernel that never waits can get here.
@@ -321,7 +176,7 @@ void collect_shards(Program& program, std::vector<std::unique_ptr<Core>>& cores)
     }
 }
 
-// Cores do not wait for each other, so no page may be written by two of them, or written by one and read by another.
+// No core waits for what another wrote, so no page may be written by two of them, or written by one and read by another.
 std::unique_ptr<Fault> find_conflict(const Program& program) {
     const auto at = [&](std::uint64_t user) {
         const CoreSpec& core = program.cores[PageUsers::core(user)];
@@ -358,17 +213,8 @@ std::unique_ptr<Fault> find_conflict(const Program& program) {
     return nullptr;
 }
 
-int run(Program& program) {
-    load_kernels(program);
-    std::vector<std::unique_ptr<Core>> cores;
-    for (std::uint32_t i = 0; i < program.cores.size(); ++i) {
-        cores.push_back(std::make_unique<Core>(program, i));
-    }
-    g_cores = &cores;
-    const std::uint32_t threads =
-        std::max(1u, std::min<std::uint32_t>(program.threads, static_cast<std::uint32_t>(cores.size())));
-    std::vector<Worker> workers(threads);
-    const bool own_l1 = program.any_l1_tensor();
+// L1 for every core where they hold tensors or run together, else for every thread.
+void give_l1(Program& program, std::vector<std::unique_ptr<Core>>& cores, std::vector<Worker>& workers) {
     const auto new_l1 = [&] {
         auto l1 = std::make_shared<L1>(program.l1_bytes);
         if (!l1->mapped()) {
@@ -377,7 +223,7 @@ int run(Program& program) {
         }
         return l1;
     };
-    if (own_l1) {
+    if (program.any_l1_tensor() || !program.semaphores.empty()) {
         for (const auto& core : cores) {
             core->l1 = new_l1();
         }
@@ -387,11 +233,14 @@ int run(Program& program) {
             worker.l1 = new_l1();
         }
     }
+}
 
-    install_crash_handler();
+// Runs the cores one by one, each on one of several threads; returns the first that failed, or no_index.
+std::uint32_t run_apart(
+    std::vector<std::unique_ptr<Core>>& cores, std::vector<Worker>& workers, std::vector<std::atomic<Core*>>& running
+) {
     std::atomic<std::uint32_t> next{0}, failed{no_index};
-    std::vector<std::atomic<Core*>> running(threads);
-    const auto work = [&](std::uint32_t thread) {
+    const auto work = [&](std::size_t thread) {
         use_signal_stack();
         for (;;) {
             // Cores are taken in order, and none after one that failed: so the first core with an error is always
@@ -413,15 +262,41 @@ int run(Program& program) {
             }
         }
     };
+    std::vector<std::thread> helpers;
+    for (std::size_t thread = 1; thread < running.size(); ++thread) {
+        helpers.emplace_back(work, thread);
+    }
+    work(0);
+    for (std::thread& helper : helpers) {
+        helper.join();
+    }
+    return failed;
+}
+
+int run(Program& program) {
+    load_kernels(program);
+    std::vector<std::unique_ptr<Core>> cores;
+    for (std::uint32_t i = 0; i < program.cores.size(); ++i) {
+        cores.push_back(std::make_unique<Core>(program, i));
+    }
+    g_cores = &cores;
+    const bool together = !program.semaphores.empty();
+    const std::uint32_t threads =
+        together ? 1 : std::max(1u, std::min<std::uint32_t>(program.threads, static_cast<std::uint32_t>(cores.size())));
+    std::vector<Worker> workers(together ? cores.size() : threads);
+    give_l1(program, cores, workers);
+
+    install_crash_handler();
+    std::uint32_t failed = no_index;
+    std::vector<std::atomic<Core*>> running(threads);
     {
         const Watchdog watchdog(program.timeout_ms, running.data(), threads);
-        std::vector<std::thread> helpers;
-        for (std::uint32_t thread = 1; thread < threads; ++thread) {
-            helpers.emplace_back(work, thread);
-        }
-        work(0);
-        for (std::thread& helper : helpers) {
-            helper.join();
+        if (together) {
+            use_signal_stack();
+            const Core* core = run_together(cores, workers, running[0]);
+            failed = core ? core->index : no_index;
+        } else {
+            failed = run_apart(cores, workers, running);
         }
     }
 

@@ -149,6 +149,12 @@ struct KernelSpec {
     void (*entry)() = nullptr;
 };
 
+struct SemaphoreSpec {
+    std::uint32_t id;
+    std::string name;
+    std::uint32_t initial, address;
+};
+
 struct CoreSpec {
     std::uint32_t x = 0, y = 0;
     Place place;
@@ -161,11 +167,12 @@ struct Program {
     bool has_places = false;
     std::uint32_t l1_bytes = 0, l1_used = 0, threads = 1, timeout_ms = 0;
     std::int32_t torus_x = 1, torus_y = 1;
-    std::vector<Place> banks;
+    std::vector<Place> banks, workers;  // of the whole device
     bool fp32_dest = true;
     Fidelity fidelity = Fidelity::HiFi4;
     std::vector<std::unique_ptr<Tensor>> tensors;
     std::vector<CircularBufferSpec> cbs;
+    std::vector<SemaphoreSpec> semaphores;
     std::vector<KernelSpec> kernels;
     std::vector<CoreSpec> cores;
     std::vector<std::uint32_t> common_args;

@@ -107,6 +107,7 @@ inline void write_counts(const Program& program, const std::vector<std::unique_p
         json.number("l1_remote_read", counts.l1_remote_read);
         json.number("l1_remote_written", counts.l1_remote_written);
         json.number("l1_local", counts.l1_local);
+        json.number("l1_multicast", counts.l1_multicast);
         json.numbers("byte_hops", {counts.byte_hops[0], counts.byte_hops[1]});
         json.number("products", counts.products);
         json.number("eltwise", counts.eltwise);
