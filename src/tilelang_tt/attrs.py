@@ -39,6 +39,8 @@ RESIDENT_BUFFERS: Final = "tt.resident_buffers"
 # plane in global mode, within a core's shard in local_shard mode (row_major where absent). See partition/policies.py.
 POLICY: Final = "tt.policy"
 ORDER: Final = "tt.order"
+# Tensors whose blocks one core of a group reads and multicasts to the others (none where absent).
+MULTICAST: Final = "tt.multicast"
 
 # Written by InferTTStorage for a tensor that is stored as a view of itself (layout/storage.py): shape, split and order.
 STORAGE_PREFIX: Final = "tt.storage."

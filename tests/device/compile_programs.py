@@ -247,6 +247,51 @@ def policy_cases() -> Iterator[Case]:
     yield binary("policy_cyclic_add", (288, 352), (32, 32), schedule={"policy": "block_cyclic(2)", "num_cores": 7})
 
 
+def multicast_cases() -> Iterator[Case]:
+    """Operands read by one core of a row or column of cores and multicast to the others."""
+
+    def schedule(policy, *names, **more):
+        return {"policy": policy, "multicast": list(names), **more}
+
+    both = schedule("block_2d(3,4)", "A", "B")
+    for dtype in DTYPES:
+        yield gemm(f"multicast_{dtype}", (192, 512, 160), (32, 64, 32), dtype, schedule=both)
+        yield gemm(f"multicast_relu_{dtype}", (192, 512, 160), (64, 128, 32), dtype, relu=True, schedule=both)
+    yield gemm("multicast_whole_chip", (288, 256, 96), (32, 32, 32), schedule=schedule("block_2d(9,8)", "B", "A"))
+    yield gemm("multicast_columns", (288, 352, 96), (32, 32, 32), schedule=schedule("block_2d(3,4)", "B"))
+    yield gemm("multicast_row", (96, 512, 128), (96, 64, 64), schedule=schedule("block_2d(1,8)", "A"))
+    area = schedule("block_2d(1,24)", "A", core_ranges=[[1, 0, 6, 3]])
+    yield gemm("multicast_rectangle", (32, 768, 128), (32, 32, 64), schedule=area)
+    yield gemm("multicast_one_column", (256, 32, 128), (32, 32, 32), schedule=schedule("block_2d(8,1)", "B"))
+    inner = schedule("block_2d(2,3)", "A", "B", core_ranges=[[2, 3, 4, 4]])
+    yield gemm("multicast_inner_cores", (256, 384, 96), (64, 64, 32), schedule=inner)
+    by_column = schedule("block_2d(2,4)", "A", "B", order="column_major")
+    yield gemm("multicast_column_major", (256, 256, 96), (32, 32, 32), schedule=by_column)
+    for stages in (0, 1, 3):
+        yield gemm(
+            f"multicast_stages_{stages}",
+            (128, 256, 256),
+            (64, 64, 32),
+            stages=stages,
+            schedule=schedule("block_2d(2,4)", "A", "B"),
+        )
+    for trans_a in (False, True):
+        for trans_b in (False, True):
+            name = f"multicast_{'t' if trans_a else 'n'}{'t' if trans_b else 'n'}"
+            grid = schedule("block_2d(2,3)", "A", "B")
+            yield transposed(name, (256, 192, 128), (64, 64, 32), trans_a, trans_b, schedule=grid)
+    yield bias(
+        "multicast_bias",
+        (256, 256, 96),
+        (64, 64, 32),
+        residual=True,
+        schedule=schedule("block_2d(2,4)", "A", "B", "bias"),
+    )
+    yield gemm("multicast_odd", (250, 250, 100), (64, 64, 32), schedule=schedule("block_2d(2,4)", "A", "B"))
+    sharded = {"C": block_sharded((256, 512), (2, 4))}
+    yield gemm("multicast_shards", (256, 512, 128), (64, 64, 32), layout=sharded, schedule={"multicast": ["A", "B"]})
+
+
 def odd_cases() -> Iterator[Case]:
     for shape, block in [((100, 70, 50), (64, 64, 32)), ((200, 200, 200), (128, 64, 64))]:
         name = f"bias_odd_{shape[0]}x{shape[1]}x{shape[2]}"
@@ -375,6 +420,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     sharded_cases,
     distribution_cases,
     policy_cases,
+    multicast_cases,
     odd_cases,
     integer_cases,
     gallery_cases,

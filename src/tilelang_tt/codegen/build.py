@@ -13,7 +13,16 @@ from ..devices import Device
 from ..formats import data_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
-from ..program.spec import ComputeConfig, KernelSpec, ProgramSpec, Role, ShardSpec, StorageSpec, TensorSpec
+from ..program.spec import (
+    MULTICAST_ARGS,
+    ComputeConfig,
+    KernelSpec,
+    ProgramSpec,
+    Role,
+    ShardSpec,
+    StorageSpec,
+    TensorSpec,
+)
 from ..transform.grid_to_persistent_tt import SHARD_COORD_VARS, SHARD_LOOP_VAR
 from . import metalium
 from .cexpr import identifier
@@ -22,6 +31,7 @@ from .extract import extract
 from .hazards import refuse_reading_back
 from .l1 import check_l1
 from .lower import lower
+from .multicast import check_lock_step, multicast_tensors
 from .render import buffer_indices, render_kernel
 from .streams import Define, Line, Node, Stream, configurations, settle_configurations, without_unused
 from .tile_program import TensorInfo, TileProgram
@@ -51,7 +61,9 @@ def build(
     refuse_reading_back(program)
     tensors = tuple(_tensor_spec(tensor, plain, shards) for tensor in program.tensors)
     staging = {t.name: Staging(t.data_format, plain[f"{attrs.CB_PREFIX}{t.name}"]["depth"]) for t in tensors}
-    ctx = lower(program, staging, _resident(shards, partition))
+    multicasts = multicast_tensors(partition)
+    check_lock_step(program, multicasts)
+    ctx = lower(program, staging, _resident(shards, partition), multicasts)
     check_l1(list(ctx.buffers), tensors, device)
     sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
     spec = ProgramSpec(
@@ -65,6 +77,7 @@ def build(
             KernelSpec("writer", "writer.cpp", tuple(ctx.accessors["writer"])),
         ),
         partition=partition.to_spec(),
+        semaphores=tuple(semaphore for tensor in multicasts.values() for semaphore in tensor.semaphores()),
         out_idx=tuple(out_idx),
         metalium_api=metalium.VERSION,
     )
@@ -119,6 +132,8 @@ def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: T
         nodes.append(Define(name, f"get_arg_val<uint32_t>({index})"))
     if role == "compute":
         return nodes
+    if role == "reader":
+        nodes += [tensor.definition(len(partition.runtime_arg_names)) for tensor in ctx.multicasts.values()]
     order = [tensor.name for tensor in program.tensors]
     offset = "0"
     for tensor in ctx.accessors[role]:
@@ -159,8 +174,10 @@ _DUTY = {
 
 def _comment(role: Role, program: TileProgram, partition: WorkPartition) -> list[str]:
     mt, nt = partition.grid_tiles
+    words = ", ".join(MULTICAST_ARGS)
+    multicast = [f"and for its part in the multicast of {name}: {words}" for name in partition.multicast]
     return [
         f"{program.name}, {role} kernel: {_DUTY[role]}.",
         f"Work partition: {partition.mode}, {mt} x {nt} work tiles on {len(partition.core_ranges)} cores.",
-        f"Runtime arguments of a core: {', '.join(partition.runtime_arg_names)}.",
+        f"Runtime arguments of a core: {'; '.join([', '.join(partition.runtime_arg_names), *multicast])}.",
     ]

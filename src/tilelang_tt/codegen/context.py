@@ -14,6 +14,7 @@ from . import metalium
 from .cexpr import identifier
 from .circular_buffers import CircularBuffer, CircularBuffers
 from .liveness import Liveness
+from .multicast import MulticastTensor
 from .streams import Define, For, Line, Node, Stream
 from .tile_program import Constant, Integer, TileProgram
 
@@ -205,6 +206,7 @@ class Context:
     shards: Mapping[str, Shard]
     orientation: Mapping[str, Orientation]
     liveness: Liveness
+    multicasts: Mapping[str, MulticastTensor]
     reader: Stream = field(default_factory=Stream)
     compute: Stream = field(default_factory=Stream)
     writer: Stream = field(default_factory=Stream)

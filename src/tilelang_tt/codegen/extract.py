@@ -62,6 +62,7 @@ class _Extraction:
     blocks: dict[str, Block] = field(default_factory=dict)
     analyzer: arith.Analyzer = field(default_factory=arith.Analyzer)
     names: Names = field(init=False)
+    block_axes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = Names(self.analyzer)
@@ -83,8 +84,16 @@ class _Extraction:
         statements = self._statements(loop.body)
         self._check_one_exponent()
         body = Loop(LOOP_VAR, cexpr(loop.extent, self.names), tuple(statements))
-        blocks = tuple(self.blocks.values())
-        return neutralise(TileProgram(kernel_name(self.func), self._tensors(body), blocks, body, shard_loop))
+        program = TileProgram(
+            kernel_name(self.func),
+            self._tensors(body),
+            tuple(self.blocks.values()),
+            body,
+            shard_loop,
+            self.block_axes,
+            frozenset(self.plain.get(attrs.RUNTIME_CONSTANTS, {})),
+        )
+        return neutralise(program)
 
     def _loop_over(self, name: str) -> tirx.For | None:
         found: list[tirx.For] = []
@@ -164,6 +173,7 @@ class _Extraction:
             self.analyzer.bind(bind.var, bind.value)
         else:
             self.analyzer.bind(bind.var, tvm.ir.Range(0, self.plain[_GRID_KEYS[tag]]))
+            self.block_axes[self.names.name(bind.var)] = "N" if tag == "blockIdx.x" else "M"
 
     def _loop(self, loop: tirx.For) -> list[Statement]:
         if loop.kind == tirx.ForKind.PARALLEL:

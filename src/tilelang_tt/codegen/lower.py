@@ -10,6 +10,7 @@ transfer.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from . import metalium
 from .circular_buffers import CircularBuffer
@@ -33,6 +34,7 @@ from .context import (
 from .elementwise import evaluate, materialise, stage_value
 from .liveness import Liveness, set_in, stays_in_its_scope
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
+from .multicast import MulticastTensor
 from .reduce import reduce_statement
 from .state import (
     begin_merged,
@@ -74,15 +76,21 @@ from .tile_program import (
 from .vectors import as_row, needs_replication, orientations, replicated, vector_orientation
 
 
-def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[str, Shard]) -> Context:
+def lower(
+    program: TileProgram,
+    staging: Mapping[str, Staging],
+    shards: Mapping[str, Shard],
+    multicasts: Mapping[str, MulticastTensor],
+) -> Context:
     """The streams of ``program``.
 
-    ``staging``: of every tensor; ``shards``: the tensors used where they lie.
+    ``staging``: of every tensor; ``shards``: the tensors used where they lie; ``multicasts``: those that one core of a
+    group reads for all.
     Raises:
         UnsupportedError: ``unsupported``, for what the engines of a core cannot do as written.
         CapacityError: ``l1-capacity``, when circular buffers run out.
     """
-    ctx = Context(program, staging, shards, orientations(program), Liveness(program))
+    ctx = Context(program, staging, shards, orientations(program), Liveness(program), multicasts)
     lowering = _Lowering(ctx)
     loops = [loop for loop in (program.shard_loop, program.tile_loop) if loop is not None]
     for stream in ctx.streams:
@@ -98,8 +106,18 @@ def lower(program: TileProgram, staging: Mapping[str, Staging], shards: Mapping[
             stream.close_loop()
     for stream, text in ctx.epilogue:
         stream.line(text)
+    if multicasts:
+        ctx.reader.lines("noc_async_write_barrier();", "noc_async_atomic_barrier();")
     ctx.compute.insert_first(list(ctx.prologue))
     return ctx
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A circular buffer that reads are under way to; ``share``: the statement that then brings them to other cores."""
+
+    buffer: CircularBuffer
+    share: str | None = None
 
 
 class _Lowering:
@@ -245,7 +263,7 @@ class _Lowering:
 
     def _loads(self, group: list[Load]) -> None:
         """Adjacent loads: all their reads are in flight before the one barrier."""
-        started: list[CircularBuffer] = []
+        started: list[_Started] = []
         names = {load.dst for load in group}
         self._rescue(names, self.ctx.liveness.before(group[0]) - names)
         for load in group:
@@ -270,13 +288,15 @@ class _Lowering:
             assert isinstance(value, Operand)
             ctx.values[name] = Operand(replicated(ctx, name, value.tiles, orientation), name)
 
-    def _finish_reads(self, started: list[CircularBuffer]) -> None:
+    def _finish_reads(self, started: list[_Started]) -> None:
         if started:
             self.ctx.reader.line("noc_async_read_barrier();")
-        for buffer in started:
-            self.ctx.reader.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        for read in started:
+            if read.share is not None:
+                self.ctx.reader.line(read.share)
+            self.ctx.reader.line(f"cb_push_back({read.buffer.name}, {read.buffer.block_pages});")
 
-    def _tensor_tiles(self, source: TensorBlock, name: str, started: list[CircularBuffer]) -> Tiles:
+    def _tensor_tiles(self, source: TensorBlock, name: str, started: list[_Started]) -> Tiles:
         """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins
         ``started``."""
         ctx = self.ctx
@@ -299,16 +319,17 @@ class _Lowering:
         )
         consumer = ctx.writer if self._passes_through(name) else ctx.compute
         ctx.pop_at_end(consumer, tiles)
-        self._start_reads(source, tiles, buffer)
+        started.append(self._start_reads(source, tiles, buffer))
         consumer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
-        started.append(buffer)
         return tiles
 
-    def _start_reads(self, source: TensorBlock, tiles: Tiles, buffer: CircularBuffer) -> None:
-        reader = self.ctx.reader
+    def _start_reads(self, source: TensorBlock, tiles: Tiles, buffer: CircularBuffer) -> _Started:
+        reader, multicast = self.ctx.reader, self.ctx.multicasts.get(source.tensor)
         accessor = self.ctx.accessor("reader", source.tensor)
         reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
+        if multicast is not None:
+            multicast.begin_reads(reader)
         reader.open_loop("r", source.rows)
         reader.open_loop("c", source.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
@@ -322,6 +343,10 @@ class _Lowering:
             reader.lines(f"if ({inside}) {read}", f"else {zero}")
         reader.close_loop()
         reader.close_loop()
+        if multicast is None:
+            return _Started(buffer)
+        multicast.end_reads(reader)
+        return _Started(buffer, multicast.share(address, buffer.block_pages * buffer.page_size))
 
     def _whole_shard(self, block: TensorBlock) -> Shard:
         """The shard that ``block`` is part of, which must not reach past the tensor."""
@@ -472,7 +497,7 @@ class _Lowering:
         if source not in self.direct:
             number = sum(other.tensor == source.tensor for other in self.direct)
             name = direct_name(source.tensor, number)
-            started: list[CircularBuffer] = []
+            started: list[_Started] = []
             self.direct[source] = self._tensor_tiles(source, name, started)
             self._finish_reads(started)
         return self.direct[source]

@@ -184,12 +184,54 @@ FLOOR_MOD = """\
 inline int32_t floor_mod(int32_t a, int32_t b) { return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0); }
 """
 
+MULTICAST_NAME = "multicast_of"
+MULTICAST_READY_NAME = "multicast_ready"
+MULTICAST_BLOCK_NAME = "multicast_block"
+MULTICAST = """\
+// A core's part in the multicast of a tensor: it sends every block to as many destinations, or receives it (0).
+struct Multicast {
+    uint32_t destinations, sender_x, sender_y, x0, y0, x1, y1, ready, arrived;
+};
+inline Multicast multicast_of(uint32_t argument, uint32_t semaphore) {
+    const Multicast part = {get_arg_val<uint32_t>(argument), get_arg_val<uint32_t>(argument + 1),
+                            get_arg_val<uint32_t>(argument + 2), get_arg_val<uint32_t>(argument + 3),
+                            get_arg_val<uint32_t>(argument + 4), get_arg_val<uint32_t>(argument + 5),
+                            get_arg_val<uint32_t>(argument + 6), semaphore, semaphore + 1};
+    // The sender's own word is what it sends to the others' when a block has arrived.
+    const uint32_t sends = part.destinations > 0;
+    noc_semaphore_set(reinterpret_cast<volatile tt_l1_ptr uint32_t*>(get_semaphore(part.arrived)), sends);
+    return part;
+}
+// On a receiver with room for a block: clears its word and tells the sender.
+inline void multicast_ready(const Multicast& part) {
+    noc_semaphore_set(reinterpret_cast<volatile tt_l1_ptr uint32_t*>(get_semaphore(part.arrived)), 0);
+    noc_semaphore_inc(get_noc_addr(part.sender_x, part.sender_y, get_semaphore(part.ready)), 1);
+}
+// Brings the block that the sender has at an address to the same address of all others.
+inline void multicast_block(const Multicast& part, uint32_t address, uint32_t bytes) {
+    if (part.destinations == 0) {
+        noc_semaphore_wait(reinterpret_cast<volatile tt_l1_ptr uint32_t*>(get_semaphore(part.arrived)), 1);
+        return;
+    }
+    noc_semaphore_wait(reinterpret_cast<volatile tt_l1_ptr uint32_t*>(get_semaphore(part.ready)), part.destinations);
+    noc_semaphore_set(reinterpret_cast<volatile tt_l1_ptr uint32_t*>(get_semaphore(part.ready)), 0);
+    noc_async_write_multicast(
+        address, get_noc_multicast_addr(part.x0, part.y0, part.x1, part.y1, address), bytes, part.destinations);
+    // The flag must not overtake the data, nor the next block overwrite it on its way out.
+    noc_async_writes_flushed();
+    const uint32_t flag = get_semaphore(part.arrived);
+    noc_semaphore_set_multicast(
+        flag, get_noc_multicast_addr(part.x0, part.y0, part.x1, part.y1, flag), part.destinations);
+}
+"""
+
 HELPERS: Mapping[str, str] = MappingProxyType(
     {
         FLOAT_BITS_NAME: FLOAT_BITS,
         ZERO_TILE_NAME: ZERO_TILE,
         FLOOR_DIV_NAME: FLOOR_DIV,
         FLOOR_MOD_NAME: FLOOR_MOD,
+        MULTICAST_NAME: MULTICAST,
     }
     | {op.call.split("(")[0]: op.helper for table in (UNARY, BINARY) for op in table.values() if op.helper}
 )

@@ -6,7 +6,8 @@ in hardware tiles (32x32 elements).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import SourceLocation
@@ -244,7 +245,8 @@ class TileProgram:
     """One persistent kernel.
 
     ``tile_loop`` runs over the core's work tiles; where a core has several shards, over those of one, inside
-    ``shard_loop``, whose body defines what the tile loop uses of the shard.
+    ``shard_loop``, whose body defines what the tile loop uses of the shard. ``block_axes``: which axis of the work
+    plane, "M" or "N", each block index is of; ``constants``: the runtime arguments that are the same on every core.
     """
 
     name: str
@@ -252,6 +254,8 @@ class TileProgram:
     blocks: tuple[Block, ...]
     tile_loop: Loop
     shard_loop: Loop | None = None
+    block_axes: Mapping[str, str] = field(default_factory=dict)
+    constants: frozenset[str] = frozenset()
 
     def block(self, name: str) -> Block:
         """The on-chip buffer called ``name``."""

@@ -24,7 +24,7 @@ def annotate_tt_layout(func: Func, layout: Mapping[str, Mapping[str, Any]]) -> F
 def annotate_tt_schedule(func: Func, schedule: Mapping[str, Any]) -> Func:
     """``func`` (a PrimFunc) with ``tt.user_schedule``: ``partition_mode`` ("global", "local_shard" or "auto"),
     ``grid_tiles``, ``shard_grid``, ``local_shape_tiles``, ``runtime_args``, ``num_cores``, ``core_ranges``, ``policy``,
-    ``order``.
+    ``order``, ``multicast``.
 
     Annotating again adds to or replaces what was said. The function given is not changed. LayoutAwareWorkPartitionTT
     checks the values.

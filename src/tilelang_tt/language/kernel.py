@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tilelang import tvm
 from tvm import arith, tirx
@@ -60,6 +60,9 @@ class TensorAccess:
     block_elems: tuple[int, ...]
     read: bool
     written: bool
+    follows: Literal["M", "N", ""] | None = None
+    """Where the kernel only reads it: the axis of the work plane ("M" or "N") that alone decides which blocks are read,
+    and how often, "" where none does; None where both do, or it is not known."""
 
     @property
     def name(self) -> str:
@@ -101,6 +104,10 @@ class _Use:
     region: tile_ops.Region
     loops: tuple[tirx.For, ...]
     writes: bool
+    into: str | None = None
+    """The on-chip buffer that it is copied to."""
+    guards: tuple[tirx.PrimExpr, ...] = ()
+    """The conditions that it is under."""
 
 
 @dataclass
@@ -110,6 +117,7 @@ class _Walk:
     lets: dict[tirx.Var, tirx.PrimExpr] = field(default_factory=dict)
     block_vars: tuple[tirx.Var, ...] = ()
     """Variables that are block indices whatever they are bound to."""
+    guards: list[tirx.PrimExpr] = field(default_factory=list)
 
     def visit(self, node: Any, loops: tuple[tirx.For, ...]) -> None:
         """Collect every access to a tensor below ``node``; ``loops`` are the serial and parallel loops around it."""
@@ -124,9 +132,11 @@ class _Walk:
             if not any(node.var.same_as(var) for var in self.block_vars):
                 self.lets[node.var] = self.inlined(node.value)
         elif isinstance(node, tirx.IfThenElse):
+            self.guards.append(self.inlined(node.condition))
             self.visit(node.then_case, loops)
             if node.else_case is not None:
                 self.visit(node.else_case, loops)
+            self.guards.pop()
         elif isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
             self._tile_op(node.value, loops)
         elif isinstance(node, tirx.BufferStore):
@@ -138,12 +148,15 @@ class _Walk:
         return tirx.stmt_functor.substitute(expr, self.lets) if self.lets else expr
 
     def _tile_op(self, call: tirx.Call, loops: tuple[tirx.For, ...]) -> None:
-        for argument in call.args:
-            if isinstance(argument, tirx.Call) and str(argument.op.name) == "tl.region":
-                region = tile_ops.region_of(argument)
-                if region.is_global:
-                    access = int(argument.args[1].value)
-                    self._add(region, loops, reads=bool(access & 1), writes=bool(access & 2))
+        regions = [
+            (tile_ops.region_of(argument), int(argument.args[1].value))
+            for argument in call.args
+            if isinstance(argument, tirx.Call) and str(argument.op.name) == "tl.region"
+        ]
+        into = next((region.name for region, _ in regions[1:] if not region.is_global), None)
+        for region, access in regions:
+            if region.is_global:
+                self._add(region, loops, reads=bool(access & 1), writes=bool(access & 2), into=into)
         if tile_ops.op_name(call) == "gemm":
             self.gemm_loops.append(loops)
 
@@ -164,10 +177,18 @@ class _Walk:
 
         tirx.stmt_functor.post_order_visit(expr, visit)
 
-    def _add(self, region: tile_ops.Region, loops: tuple[tirx.For, ...], reads: bool, writes: bool) -> None:
+    def _add(
+        self,
+        region: tile_ops.Region,
+        loops: tuple[tirx.For, ...],
+        reads: bool,
+        writes: bool,
+        into: str | None = None,
+    ) -> None:
         mins = tuple(self.inlined(expr) for expr in region.mins)
         region = tile_ops.Region(region.buffer, mins, region.extents)
-        self.uses += [_Use(region, loops, writes=kind) for kind, wanted in ((False, reads), (True, writes)) if wanted]
+        kinds = [kind for kind, wanted in ((False, reads), (True, writes)) if wanted]
+        self.uses += [_Use(region, loops, kind, into, tuple(self.guards)) for kind in kinds]
 
 
 def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
@@ -255,7 +276,7 @@ def read_block(func: tirx.PrimFunc, body: tirx.Stmt, grid: LaunchGrid) -> Kernel
     kt = max((_steps([loop for loop in nest if loop in reductions]) for nest in _nests(walk)), default=1)
     return KernelInfo(
         grid=grid,
-        tensors=tuple(_access(buffer, walk.uses, grid, reductions) for buffer in tensor_params(func)),
+        tensors=tuple(_access(buffer, walk, grid, reductions) for buffer in tensor_params(func)),
         kt=kt,
         reduction_loops=tuple(reductions),
         pipeline_depth=_pipeline_depth(walk.uses),
@@ -314,8 +335,8 @@ def _pipeline_depth(uses: list[_Use]) -> dict[str, int]:
     return depth
 
 
-def _access(buffer: tirx.Buffer, uses: list[_Use], grid: LaunchGrid, reductions: list[tirx.For]) -> TensorAccess:
-    own = [use for use in uses if use.region.buffer.same_as(buffer)]
+def _access(buffer: tirx.Buffer, walk: _Walk, grid: LaunchGrid, reductions: list[tirx.For]) -> TensorAccess:
+    own = [use for use in walk.uses if use.region.buffer.same_as(buffer)]
     role_of = [(var, BLOCK_ROLES[tag]) for tag, var in grid.variables.items()]
     role_of += [(loop.loop_var, "K") for loop in reductions]
     dims = [_dimension(axis, buffer, own, role_of) for axis in range(len(buffer.shape))]
@@ -325,7 +346,34 @@ def _access(buffer: tirx.Buffer, uses: list[_Use], grid: LaunchGrid, reductions:
         block_elems=tuple(elems for _, elems in dims),
         read=any(not use.writes for use in own),
         written=any(use.writes for use in own),
+        follows=_follows(own, walk, grid),
     )
+
+
+def _follows(own: list[_Use], walk: _Walk, grid: LaunchGrid) -> Literal["M", "N", ""] | None:
+    """See :attr:`TensorAccess.follows`."""
+    into = {use.into for use in own} - {None}
+    mixed = any(use.into in into and not any(use is mine for mine in own) for use in walk.uses)
+    deciding = [expr for use in own for expr in (*use.region.mins, *use.guards)]
+    deciding += [walk.inlined(expr) for use in own for loop in use.loops for expr in (loop.min, loop.extent)]
+    if not own or mixed or any(use.writes for use in own) or any(_reads_memory(expr) for expr in deciding):
+        return None
+    moving = {tag for tag, var in grid.variables.items() if any(_uses(expr, var) for expr in deciding)}
+    axes = {"N" if BLOCK_ROLES[tag] == "N" else "M" for tag in moving}
+    if len(axes) == 2:
+        return None
+    return "M" if "M" in axes else "N" if axes else ""
+
+
+def _reads_memory(expr: tirx.PrimExpr) -> bool:
+    found: list[tirx.BufferLoad] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.BufferLoad):
+            found.append(node)
+
+    tirx.stmt_functor.post_order_visit(expr, visit)
+    return bool(found)
 
 
 def _dimension(

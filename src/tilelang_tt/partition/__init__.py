@@ -1,10 +1,11 @@
 """The work partition: its engine, the schedules that steer it, and the partition itself with its verifier."""
 
+from .candidate import Candidate
 from .cost import Access, Cost, cost_of
 from .engine import PlacedBuffer, partition
 from .grid import WorkGrid
 from .legacy import LegacySchedule, default_legacy_schedule, parse_legacy_schedule
-from .planner import Candidate, Plan, plan
+from .planner import Plan, plan
 from .relaunch import repartition
 from .schedule import UserSchedule, parse_user_schedule
 from .shard_maps import ShardMap

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from .._plain import ceil_div
 from ..attrs import GLOBAL
 from ..devices import Core, Device
+from .multicast import Group
 from .routes import Amounts, LinkLoads, Nodes, link_loads
 from .traversal import Arithmetic, tile_at, visited_number
 from .verify import clipped_shard
@@ -27,6 +28,8 @@ CONTENTION: Final = 1.2
 """How much longer the busiest resource takes than its bytes over its rate, fitted to tt-npe."""
 SAMPLES: Final = 32
 """Work tiles of a core that stand for all of them where it has more."""
+MULTICAST_NOC: Final = 0
+"""The NoC that the reader kernel multicasts on, as it reads."""
 PIECES: Final = 8
 """Rows and columns of points that stand for a block when it is spread over shards."""
 
@@ -99,7 +102,7 @@ class Cost:
     Attributes:
         compute: cycles of matrix work of the core with most of it.
         terms: the busiest resource of every kind, by its cycles without contention.
-        bytes_read: bytes that every core with work reads of buffers that are not in place.
+        bytes_read: bytes that every core with work reads itself of buffers that are not in place.
         most_tiles, mean_tiles: work tiles per core, over the cores with work.
         cores: number of cores with work.
     """
@@ -253,9 +256,48 @@ def traffic_of(partition: WorkPartition, device: Device, accesses: Sequence[Acce
         if access.name not in partition.resident_buffers:
             rows, columns = (_first(access, dim, m, n) for dim in (0, 1))
             inside = weights * _share_inside(access, 0, rows) * _share_inside(access, 1, columns)
-            traffic.read[cores] += inside.sum(axis=1) * (access.bytes * access.reads)
-            _add(traffic, access, cores, rows, columns, inside)
+            reading = slice(None)
+            if access.name in partition.multicast:
+                groups = partition.multicast[access.name].groups
+                reading = np.array([core == group[4:] for core, group in zip(partition.cores, groups, strict=True)])
+                blocks = weights[reading].sum(axis=1)
+                # What lies past a tensor's end is sent along as zeros.
+                amounts = blocks * float(access.bytes * access.reads)
+                add_multicast(traffic, [groups[number] for number in np.flatnonzero(reading)], amounts)
+            inside = inside[reading]
+            traffic.read[cores[reading]] += inside.sum(axis=1) * (access.bytes * access.reads)
+            _add(traffic, access, cores[reading], rows[reading], columns[reading], inside)
     return traffic
+
+
+def add_multicast(traffic: Traffic, groups: Sequence[Group], amounts: Amounts) -> None:
+    """Add what the sender of each group multicasts to the others: over every link of their routes once."""
+    wiring = traffic.wiring
+    sources, targets, carried = [], [], []
+    for (x0, y0, x1, y1, x, y), amount in zip(groups, amounts, strict=True):
+        sender = wiring.number[x, y]
+        members = wiring.numbers([(column, row) for row in range(y0, y1 + 1) for column in range(x0, x1 + 1)])
+        traffic.core_out[sender] += amount
+        traffic.core_in[members[members != sender]] += amount
+        for source, target in _trunks(traffic, wiring.cores[sender], wiring.cores[members]):
+            sources.append(source)
+            targets.append(target)
+            carried.append(amount)
+    start, end = (np.array(points, np.int64).reshape(-1, 2) for points in (sources, targets))
+    traffic.add_links(MULTICAST_NOC, wiring.links(MULTICAST_NOC, start, end, np.array(carried, np.float64)))
+
+
+def _trunks(traffic: Traffic, sender: Ints, members: Nodes) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The routes that make up a multicast on NoC 0: east along the sender's row, from there south in every column."""
+    if traffic.device.noc is None:
+        return []
+    columns, rows = traffic.device.noc.torus
+    x, y = int(sender[0]), int(sender[1])
+    east = {int(column): (int(column) - x) % columns for column in members[:, 0]}
+    south = {int(row): (int(row) - y) % rows for row in members[:, 1]}
+    farthest = max(east, key=lambda column: east[column])
+    lowest = max(south, key=lambda row: south[row])
+    return [((x, y), (farthest, y)), *(((column, y), (column, lowest)) for column in east)]
 
 
 def sampled_tiles(partition: WorkPartition) -> tuple[Ints, Ints, Amounts]:

@@ -12,6 +12,7 @@ from ..errors import Code, PartitionError, ScheduleError
 from ..layout import Memory, Placement, Projection, place_shards
 from .grid import WorkGrid, check_index
 from .legacy import LegacySchedule
+from .multicast import Follows, with_multicast
 from .policies import (
     AUTO_POLICY,
     BLOCK_2D,
@@ -45,6 +46,8 @@ class PlacedBuffer:
         written: whether the kernel writes it.
         memory, layout: where it lives and how, see :class:`BufferLayout`.
         projection: its shards on the work plane; needed when it is sharded in L1.
+        follows: the axis of the plane, "M" or "N", that its block moves along, "" for neither, where the kernel only
+            reads it; None for anything else.
     """
 
     name: str
@@ -52,6 +55,7 @@ class PlacedBuffer:
     memory: Memory = "DRAM"
     layout: Placement = "interleaved"
     projection: Projection | None = None
+    follows: Follows | None = None
 
     @property
     def l1_sharded(self) -> bool:
@@ -110,7 +114,7 @@ def partition(
     else:
         result = _global(grid, kt, device, buffers, schedule, legacy)
     _check_runtime_args(result, schedule)
-    return result
+    return with_multicast(result, schedule.multicast, buffers) if schedule.multicast else result
 
 
 def _check_reduction(kt: int) -> None:

@@ -12,7 +12,7 @@ from math import prod
 from ..attrs import GLOBAL, RUNTIME_ARG_NAMES
 from ..devices import Device
 from ..errors import Code, PartitionError
-from .engine import partition
+from .engine import PlacedBuffer, partition
 from .grid import WorkGrid
 from .policies import BLOCK_2D, Named
 from .schedule import UserSchedule
@@ -46,7 +46,10 @@ def repartition(
     policy, order = Named.parse(made.policy), made.order
     # A cut into rectangles was made for another plane; everything else about the policy stays.
     kind = BLOCK_2D if policy is not None and policy.kind == BLOCK_2D else made.policy
-    again = partition(grid, kt, device, (), replace(fixed, policy=kind, order=order, runtime_args=None))
+    # Only what each multicast buffer follows matters of it.
+    buffers = [PlacedBuffer(name, written=False, follows=item.follows) for name, item in made.multicast.items()]
+    fixed = replace(fixed, policy=kind, order=order, runtime_args=None, multicast=tuple(made.multicast))
+    again = partition(grid, kt, device, buffers, fixed)
     if again.runtime_arg_names != made.runtime_arg_names:
         raise PartitionError(
             Code.PARTITION_INVALID,

@@ -22,7 +22,7 @@ _PAIRS = {
     "local_shape_tiles": "[Sm, Sn]",
     "core_grid": "[x, y]",
 }
-_KEYS = ("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order")
+_KEYS = ("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order", "multicast")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class UserSchedule:
             cores, policy and order to the cost model.
         order: how work tiles are numbered, a name of :data:`ORDERS`: over the plane in global mode, within a shard in
             local_shard mode.
+        multicast: the tensors whose blocks one core of a group reads and sends to the others; None for none, or with
+            policy "auto" for what is modelled fastest.
     """
 
     partition_mode: Literal["global", "local_shard", "auto"] = "auto"
@@ -54,6 +56,7 @@ class UserSchedule:
     core_ranges: tuple[CoreRange, ...] | None = None
     policy: str = "contiguous"
     order: str = "row_major"
+    multicast: tuple[str, ...] | None = None
 
     @property
     def is_legacy(self) -> bool:
@@ -132,6 +135,7 @@ def _parse(raw: Any) -> UserSchedule:
         core_ranges=_core_ranges(raw),
         policy=_named(raw, "policy", POLICIES, "contiguous"),
         order=_named(raw, "order", ORDERS, "row_major"),
+        multicast=_buffer_names(raw, "multicast"),
     )
 
 
@@ -157,6 +161,15 @@ def _runtime_args(raw: Mapping[str, Any]) -> tuple[str, ...] | None:
     names = str_tuple(raw["runtime_args"])
     if names is None:
         _fail("runtime_args", "is wrong", raw["runtime_args"], "a list of argument names")
+    return names
+
+
+def _buffer_names(raw: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    if key not in raw:
+        return None
+    names = str_tuple(raw[key])
+    if names is None or len(set(names)) != len(names):
+        _fail(key, "is wrong", raw[key], "a list of tensor names, each once")
     return names
 
 

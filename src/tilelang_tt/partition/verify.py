@@ -11,6 +11,7 @@ from .. import attrs
 from .._plain import INT32_MAX, UINT32_MAX, ceil_div, is_int
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
+from .multicast import verify_multicast
 from .policies import (
     BLOCK_2D,
     BLOCK_CYCLIC,
@@ -55,6 +56,7 @@ def verify_partition(partition: WorkPartition, device: Device, kt: int | None = 
         _check_tile_ranges(partition)
     else:
         _check_policy_ranges(partition, policy)
+    verify_multicast(partition)
 
 
 def _check_shapes(partition: WorkPartition) -> None:

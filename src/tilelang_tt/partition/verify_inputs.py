@@ -32,8 +32,12 @@ def verify_schedule(made: WorkPartition, device: Device, schedule: UserSchedule)
         _fail(attrs.CORE_RANGES, f"has core {outside}, which the schedule does not allow", outside, "its cores")
     if schedule.num_cores is not None and len(made.cores) > schedule.num_cores:
         _fail(attrs.CORE_RANGES, "has more cores than num_cores", len(made.cores), f"at most {schedule.num_cores}")
+    if schedule.multicast is not None and tuple(made.multicast) != schedule.multicast:
+        _fail(attrs.MULTICAST, "is not that of the schedule", list(made.multicast), f"{list(schedule.multicast)}")
     if schedule.policy == AUTO_POLICY:
         return
+    if made.multicast and schedule.multicast is None:
+        _fail(attrs.MULTICAST, "is not asked for", list(made.multicast), "no multicast")
     if made.mode == attrs.GLOBAL and _kind(made.policy) != _kind(schedule.policy):
         _fail(attrs.POLICY, "is not that of the schedule", made.policy, schedule.policy)
     if _kind(made.order) != _kind(schedule.order) and not (made.mode == attrs.LOCAL_SHARD and made.order == ROW_MAJOR):
@@ -48,7 +52,8 @@ def _kind(text: str) -> str | None:
 def verify_buffers(
     made: WorkPartition, device: Device, buffers: Sequence[PlacedBuffer], *, chosen_freely: bool = False
 ) -> None:
-    """Refuse a local_shard partition that is not its driving buffer's shards, or names wrong buffers as in place.
+    """Refuse a local_shard partition that is not its driving buffer's shards, or names wrong buffers as in place, and
+    multicasts of what is not the same on several cores.
 
     Args:
         made: the partition.
@@ -59,6 +64,10 @@ def verify_buffers(
     Raises:
         PartitionError: ``partition-invalid`` naming the attribute at fault.
     """
+    for name, multicast in made.multicast.items():
+        follows = next((buffer.follows for buffer in buffers if buffer.name == name), None)
+        if multicast.follows != follows:
+            _fail(attrs.MULTICAST, f"has {name!r} follow another axis than the kernel", multicast.follows, f"{follows}")
     if made.mode != attrs.LOCAL_SHARD:
         return
     ruling = driving_buffer(buffers, made.driving_buffer if chosen_freely else None)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
 
 from .. import attrs
 from .._plain import int_tuple, is_int, str_tuple
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
+from ..program.spec import MulticastSpec
 from .policies import BLOCK_2D, COLUMN_MAJOR, CONTIGUOUS, ROW_MAJOR, Named, Rectangles
 from .traversal import number_at, shard_at, shard_visits, tile_at, visited_number
 from .verify import verify_partition
@@ -43,6 +46,7 @@ class WorkPartition:
         policy: how tile numbers were shared out over cores in global mode, with its sizes, as ``block_2d(4,8)``; in
             local_shard mode ``shards_in_turn`` where cores hold several shards.
         order: how tiles are numbered, over the plane or within a shard, with its sizes, as ``block_linear(4)``.
+        multicast: the buffers whose blocks one core of a group reads and sends to the others, see :mod:`.multicast`.
     """
 
     mode: str
@@ -57,6 +61,7 @@ class WorkPartition:
     resident_buffers: tuple[str, ...] = ()
     policy: str = CONTIGUOUS
     order: str = ROW_MAJOR
+    multicast: Mapping[str, MulticastSpec] = field(default_factory=dict)
 
     @property
     def run(self) -> tuple[int, int] | None:
@@ -234,6 +239,7 @@ class WorkPartition:
             resident_buffers=self.resident_buffers,
             policy=self.policy,
             order=self.order,
+            multicast=dict(self.multicast),
         )
 
     @classmethod
@@ -244,8 +250,8 @@ class WorkPartition:
     def to_attrs(self) -> dict[str, Any]:
         """The function attributes, as plain values.
 
-        ``tt.driving_buffer`` only where there is one, ``tt.policy`` and ``tt.order`` only where they are not the legacy
-        contiguous and row_major.
+        ``tt.driving_buffer`` and ``tt.multicast`` only where there is one, ``tt.policy`` and ``tt.order`` only where
+        they are not the legacy contiguous and row_major.
         """
         values: dict[str, Any] = {
             attrs.PARTITION_MODE: self.mode,
@@ -264,6 +270,11 @@ class WorkPartition:
             values[attrs.POLICY] = self.policy
         if self.order != ROW_MAJOR:
             values[attrs.ORDER] = self.order
+        if self.multicast:
+            values[attrs.MULTICAST] = {
+                name: {"follows": item.follows, "groups": [list(group) for group in item.groups]}
+                for name, item in self.multicast.items()
+            }
         return values
 
     @classmethod
@@ -294,6 +305,7 @@ class WorkPartition:
             resident_buffers=_strings(attributes, attrs.RESIDENT_BUFFERS),
             policy=_string(attributes, attrs.POLICY) if attrs.POLICY in attributes else CONTIGUOUS,
             order=_string(attributes, attrs.ORDER) if attrs.ORDER in attributes else ROW_MAJOR,
+            multicast=_multicast(attributes),
         )
 
 
@@ -341,6 +353,13 @@ def _constants(attributes: Mapping[str, Any]) -> dict[str, int]:
     if not isinstance(value, Mapping) or not all(isinstance(k, str) and is_int(v) for k, v in value.items()):
         _ill_typed(key, value, "a dictionary of integers")
     return dict(value)
+
+
+def _multicast(attributes: Mapping[str, Any]) -> dict[str, MulticastSpec]:
+    try:
+        return msgspec.convert(attributes.get(attrs.MULTICAST, {}), dict[str, MulticastSpec])
+    except msgspec.ValidationError as error:
+        _ill_typed(attrs.MULTICAST, error, "for every buffer follows and groups, a row of 6 integers per core")
 
 
 def _rows(attributes: Mapping[str, Any], key: str, length: int | None) -> tuple[tuple[int, ...], ...]:

@@ -43,7 +43,9 @@ def placed_buffers(workload: WorkloadSpec) -> list[PlacedBuffer]:
     for tensor in workload.tensors:
         layout = layout_of(tensor)
         projection = projection_of(workload, tensor)
-        buffers.append(PlacedBuffer(tensor.name, tensor.written, layout.memory, layout.layout, projection))
+        buffers.append(
+            PlacedBuffer(tensor.name, tensor.written, layout.memory, layout.layout, projection, tensor.follows)
+        )
     return buffers
 
 

@@ -130,7 +130,7 @@ def decided_by(workload: WorkloadSpec, made: WorkPartition) -> str:
         return f"partition_mode: {schedule['partition_mode']}"
     if workload.legacy_ranges:
         return "tt_tiles_per_core, the kernel's legacy schedule"
-    keys = [f"{key}: {schedule[key]}" for key in ("policy", "order") if key in schedule]
+    keys = [f"{key}: {schedule[key]}" for key in ("policy", "order", "multicast") if key in schedule]
     return " and ".join(keys) or "nothing: no tensor's shards in L1 line up with the work grid, so contiguous"
 
 

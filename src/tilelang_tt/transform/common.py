@@ -76,4 +76,4 @@ def placed_buffer(plain: Mapping[str, Any], kernel: KernelInfo, tensor: TensorAc
     """``tensor`` as the partition engine takes it. Raises as :func:`layout_of`."""
     layout = layout_of(plain, tensor)
     projection = projection_of(kernel, tensor, layout)
-    return PlacedBuffer(tensor.name, tensor.written, layout.memory, layout.layout, projection)
+    return PlacedBuffer(tensor.name, tensor.written, layout.memory, layout.layout, projection, tensor.follows)

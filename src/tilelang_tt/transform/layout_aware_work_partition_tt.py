@@ -40,7 +40,7 @@ def LayoutAwareWorkPartitionTT(device: str | Device | None = None) -> tvm.transf
         else:
             buffers = [placed_buffer(plain, kernel, tensor) for tensor in kernel.tensors]
             result = partition(work_grid(kernel), kernel.kt, target, buffers, schedule, legacy)
-        for key in (attrs.POLICY, attrs.ORDER, attrs.DRIVING_BUFFER):
+        for key in (attrs.POLICY, attrs.ORDER, attrs.DRIVING_BUFFER, attrs.MULTICAST):
             # Written only where they say something: none is left over from an earlier run.
             func = func.without_attr(key) if key in plain else func
         return with_attrs(func, result.to_attrs())

@@ -37,6 +37,7 @@ def workload_of(func: tirx.PrimFunc, kernel: KernelInfo, plain: Mapping[str, Any
                 block_elems=tensor.block_elems,
                 read=tensor.read,
                 written=tensor.written,
+                follows=tensor.follows,
                 layout=layout_of(plain, tensor).to_dict(),
                 **_depth(plain, tensor.name),
             )
