@@ -16,6 +16,9 @@ class Row:
     words: str | None
     """What the refusal says; None for a construct that is supported."""
 
+    module: str
+    """Where the test is: rows are in the order of their modules, whichever is imported first."""
+
 
 ROWS: list[Row] = []
 # A bfloat16 output is rounded by up to half of 2**-8. The matrix engine, which also sums, cuts float32 operands to TF32
@@ -27,7 +30,7 @@ def supported(section, construct):
     """The test shows that ``construct`` is right on the emulator."""
 
     def register(test):
-        ROWS.append(Row(section, construct, None))
+        ROWS.append(Row(section, construct, None, test.__module__))
         return test
 
     return register
@@ -37,7 +40,7 @@ def refused(section, construct, words):
     """The decorated function returns a kernel that compile() refuses with ``words``; the test is made of it."""
 
     def register(make):
-        ROWS.append(Row(section, construct, words))
+        ROWS.append(Row(section, construct, words, make.__module__))
 
         def test():
             with pytest.raises(UnsupportedError) as error:

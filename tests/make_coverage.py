@@ -20,12 +20,15 @@ def table() -> str:
     import test_control_flow  # noqa: F401 (importing registers the rows)
     import test_integers  # noqa: F401
     import test_tile_language  # noqa: F401 (importing registers the rows)
+    import test_tile_language_access  # noqa: F401
+    import test_tile_language_functions  # noqa: F401
     import test_tile_language_refused  # noqa: F401
     from constructs import ROWS
 
     lines = [HEAD]
     for section in SECTIONS:
-        rows = sorted((row for row in ROWS if row.section == section), key=lambda row: row.words is not None)
+        own = (row for row in ROWS if row.section == section)
+        rows = sorted(own, key=lambda row: (row.words is not None, row.module))
         if rows:
             lines += [f"## {section}", "", "| construct | |", "|---|---|"]
             lines += [f"| {row.construct} | {verdict(row)} |" for row in rows] + [""]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from math import prod
 from types import MappingProxyType
 from typing import Literal
+
+import numpy as np
 
 from .errors import Code, UnsupportedError
 
@@ -62,6 +65,16 @@ def stored_tiles(shape: Sequence[int], rank: int) -> tuple[int, ...]:
     tiles = [1] * (2 - len(shape)) + [*shape[:-2], *(-(-size // TILE) for size in shape[-2:])]
     split = len(tiles) - rank + 1
     return (prod(tiles[:split]), *tiles[split:])
+
+
+def rounded_number(number: float, dtype: str) -> float:
+    """``number`` as a floating-point dtype holds it: the nearest, ties to the even one, too large ones infinite."""
+    if dtype == "float16":
+        return float(np.float16(number))
+    bits = int(np.float32(number).view(np.uint32))
+    if dtype == "bfloat16" and math.isfinite(number):
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return float(np.uint32(bits).view(np.float32))
 
 
 def tile_bytes(format_of_tile: DataFormat) -> int:

@@ -20,7 +20,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import access_kernels
 import control_kernels
+import functions
 import integer_kernels
 import kernels
 
@@ -342,8 +344,8 @@ def control_cases() -> Iterator[Case]:
     yield control("control_reload", *control_kernels.reload_of_a_buffer_in_use())
 
 
-def control(name: str, func: Any, reference: Callable[..., Any], outputs: int) -> Case:
-    """A kernel of control_kernels.py, with inputs drawn."""
+def control(name: str, func: Any, reference: Callable[..., Any], outputs: int, **options: Any) -> Case:
+    """A kernel of control_kernels.py or access_kernels.py, with inputs drawn."""
     buffers = [func.buffer_map[param] for param in func.params]
     inputs = {
         str(buffer.name): random(tuple(int(dim) for dim in buffer.shape), str(buffer.dtype), seed)
@@ -353,7 +355,30 @@ def control(name: str, func: Any, reference: Callable[..., Any], outputs: int) -
     results = results if isinstance(results, list) else [results]
     names = [str(buffer.name) for buffer in buffers[-outputs:]]
     expected = {name: value.numpy().astype(np.float32) for name, value in zip(names, results, strict=True)}
-    return Case(name, func, inputs, expected)
+    return Case(name, func, inputs, expected, **options)
+
+
+def function_cases() -> Iterator[Case]:
+    for name, group in functions.GROUPS.items():
+        a, *b = (operand.numpy() for operand in group.operands)
+        expected = group.reference(*(operand.double() for operand in group.operands)).float().numpy()
+        inputs = {"A": a} | ({"B": b[0]} if b else {})
+        yield Case(f"functions_{name}", group.kernel(), inputs, {"C": expected}, max(group.tolerance, TOLERANCE))
+
+
+def access_cases() -> Iterator[Case]:
+    """Buffers and tensors of one row, column or element, transposed access, indices."""
+    yield control("access_one_column", *access_kernels.buffers_of_one_column())
+    yield control("access_one_row", *access_kernels.buffers_of_one_row())
+    yield control("access_one_element", *access_kernels.buffers_of_one_element())
+    yield control("access_inputs", *access_kernels.tensors_of_one_row_or_column())
+    yield control("access_elements", *access_kernels.elements_of_tensors())
+    yield control("access_rows", *access_kernels.rows_of_tensors(), tolerance=2**-7)
+    yield control("access_both_ways", *access_kernels.vectors_both_ways(), tolerance=4e-3)
+    yield control("access_indices", *access_kernels.indices_along_a_column())
+    yield control("access_transposed", *access_kernels.transposed_access())
+    yield control("access_remainders", *access_kernels.remainders_of_indices())
+    yield control("access_maxima", *access_kernels.maxima_of_columns(), tolerance=2**-10)
 
 
 def stored_cases() -> Iterator[Case]:
@@ -426,6 +451,8 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gallery_cases,
     control_cases,
     stored_cases,
+    function_cases,
+    access_cases,
 )
 
 

@@ -227,6 +227,10 @@ class Context:
 
     carrying: list[CircularBuffer] = field(default_factory=list)
     """The circular buffers of what the loops that are open carry, and of what the branches that are open leave."""
+
+    filling: list[CircularBuffer] = field(default_factory=list)
+    """The circular buffers that are reserved and not yet pushed."""
+
     location: SourceLocation | None = None
     _made: dict[tuple[str, ...], CircularBuffer] = field(default_factory=dict)
 
@@ -265,7 +269,7 @@ class Context:
         self, kind: str, name: str, data_format: DataFormat, pages: int, depth: int = 1, *, purpose: str
     ) -> CircularBuffer:
         """A circular buffer of this kind for ``name`` that holds nothing which is still to be popped."""
-        live = [popping.tiles.cb for scope in self.scopes for popping in scope] + self.carrying
+        live = [popping.tiles.cb for scope in self.scopes for popping in scope] + self.carrying + self.filling
         number = 0
         while True:
             buffer = self.buffer((kind, name, str(number)), name, data_format, pages, depth, purpose=purpose)
@@ -344,7 +348,9 @@ class Context:
         """Tiles that the compute kernel makes for itself: ``fill`` packs them into the reserved ``buffer``."""
         tiles = Tiles(rows, cols, buffer, row_stride=cols, awaited=False)
         self.reserve(buffer)
+        self.filling.append(buffer)
         fill(tiles)
+        self.filling.remove(buffer)
         self.push(buffer)
         self.pop_at_end(self.compute, tiles)
         return tiles

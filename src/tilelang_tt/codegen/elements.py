@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -12,11 +11,13 @@ from tilelang import tvm
 from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
+from ..formats import rounded_number
 from ..language import tile_ops
+from .access import Access, broadcast
+from .functions import FUNCTIONS, binary, scaled
 from .tile_program import (
     Binary,
     BlockTile,
-    Broadcast,
     Choose,
     Constant,
     IndexTile,
@@ -31,39 +32,26 @@ from .tile_program import (
 class Regions(Protocol):
     """What element expressions need to know of the kernel around them."""
 
-    def parallel_region(
-        self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]
-    ) -> tile_ops.Region:
-        """What an access covers over all parallel loops."""
+    def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
+        """How an access moves with the parallel loops."""
         ...
 
     def scalar(self, expr: Any) -> str:
         """An integer that is the same for all elements, as a C++ expression."""
         ...
 
-    def tensor_block(self, region: tile_ops.Region, is_vector: bool) -> TensorBlock:
+    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
         """A region of a tensor in hardware tiles."""
         ...
 
 
 _BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Div: "div", tirx.Max: "max", tirx.Min: "min"}
-_UNARY = {
-    "exp": "exp",
-    "exp2": "exp2",
-    "sqrt": "sqrt",
-    "rsqrt": "rsqrt",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "fabs": "abs",
-    "log": "log",
-}
 
 
 def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
     """``expr``, an element's value, as the same for whole tiles: int32 where ``expr`` is an integer, else float32.
 
-    Casts between float types vanish: values stay float32 in DST and are rounded where they are packed. A condition is a
-    float, 1 or 0.
+    Values stay float32 in DST; casts to narrower types, and buffers of those, round them. A condition is a float: 1, 0.
 
     Raises:
         UnsupportedError: ``unsupported``, naming the construct.
@@ -75,7 +63,7 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
     if isinstance(expr, tirx.Cast):
         return _cast(expr, loops, regions)
     if isinstance(expr, tirx.Var):
-        return replace(_index_tile(expr, loops, regions), integer=True)
+        return _index(expr, loops, regions, integer=True)
     if isinstance(expr, tirx.BufferLoad):
         return _load(expr, loops, regions)
     if isinstance(expr, tirx.Select):
@@ -84,6 +72,8 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
         return _choice((expr.condition, expr.true_value, expr.false_value), loops, regions)
     if type(expr) in _COMPARE:
         return _comparison(expr, loops, regions)
+    if isinstance(expr, tirx.And) and _is_infinity_test(expr):
+        return Unary("isinf", element_expr(expr.b.a.args[0], loops, regions))
     if isinstance(expr, (tirx.And, tirx.Or)):
         op = "min" if isinstance(expr, tirx.And) else "max"
         return Binary(op, element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
@@ -92,34 +82,42 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
     if _is_integer(expr):
         return _integer_expr(expr, loops, regions)
     if type(expr) in _BINARY:
-        return _folded(_BINARY[type(expr)], element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
+        return binary(_BINARY[type(expr)], element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
     if isinstance(expr, tirx.Call):
         name = str(expr.op.name).split(".")[-1]
         if name == "infinity":
             return Constant(math.inf)
         if name == "if_then_else":
             return _choice(expr.args, loops, regions)
-        if name == "log2":
-            return Binary("mul", Unary("log", element_expr(expr.args[0], loops, regions)), Constant(1 / math.log(2)))
-        if name in ("pow", "pow_of_int"):
-            return _power(expr, loops, regions)
-        if name in _UNARY:
-            return Unary(_UNARY[name], element_expr(expr.args[0], loops, regions))
+        if name in FUNCTIONS:
+            return FUNCTIONS[name](*(_operand(arg, loops, regions) for arg in _operands(expr)))
         raise _refused(f"{name} in T.Parallel is not supported", name, expr)
     raise _refused(f"{type(expr).__name__} in T.Parallel is not supported", type(expr).__name__, expr)
 
 
-MAX_POWER = 4
+def _operands(call: tirx.Call) -> list[Any]:
+    """The arguments of a call, but for the name of a way of rounding."""
+    return [arg for arg in call.args if not isinstance(arg, tirx.StringImm)]
 
 
-def _power(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
-    base, exponent = element_expr(expr.args[0], loops, regions), element_expr(expr.args[1], loops, regions)
-    if not isinstance(exponent, (Constant, Integer)) or exponent.value not in range(1, MAX_POWER + 1):
-        raise _refused(f"a power but of 1 to {MAX_POWER} is not supported", "pow", expr)
-    result = base
-    for _ in range(int(exponent.value) - 1):
-        result = Binary("mul", result, base)
-    return result
+def _operand(arg: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    """An argument of a function of floats."""
+    value = element_expr(arg, loops, regions)
+    return Constant(float(value.value)) if isinstance(value, Integer) else value
+
+
+def _is_infinity_test(expr: tirx.And) -> bool:
+    """``fabs(x) == infinity and not isnan(x)``, which is what T.isinf(x) becomes."""
+    a, b = expr.a, expr.b
+    if not (isinstance(a, tirx.EQ) and isinstance(b, tirx.Not) and _is_call(a.a, "fabs") and _is_call(b.a, "isnan")):
+        return False
+    return (
+        tvm.ir.structural_equal(a.a.args[0], b.a.args[0]) and isinstance(a.b, tirx.FloatImm) and a.b.value == math.inf
+    )
+
+
+def _is_call(expr: Any, name: str) -> bool:
+    return isinstance(expr, tirx.Call) and str(expr.op.name).split(".")[-1] == name
 
 
 _COMPARE = {tirx.GE: "ge", tirx.GT: "gt", tirx.LE: "le", tirx.LT: "lt", tirx.EQ: "eq", tirx.NE: "ne"}
@@ -130,9 +128,9 @@ def _comparison(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> TileE
     op = _COMPARE[type(expr)]
     if not _is_integer(expr.a):
         sides = (_finite(element_expr(side, loops, regions)) for side in (expr.a, expr.b))
-        return Unary(f"{op}z", _folded("sub", *sides))
+        return Unary(f"{op}z", binary("sub", *sides))
     if not _reads_elements(expr):
-        return Unary(f"{op}z", _index_tile(expr.a - expr.b, loops, regions))
+        return Unary(f"{op}z", _index(expr.a - expr.b, loops, regions, integer=False))
     a, b = (element_expr(side, loops, regions) for side in (expr.a, expr.b))
     return Unary("int32_to_float32", Binary(f"{op}_int32", a, b))
 
@@ -141,7 +139,7 @@ FLOATS = ("bfloat16", "float16", "float32")
 
 
 def _cast(cast: tirx.Cast, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
-    """A cast between float types is none; one to an integer cuts towards zero."""
+    """A cast to a narrower float type rounds; one to an integer cuts towards zero."""
     value = element_expr(cast.value, loops, regions)
     source, target = str(cast.value.dtype), str(cast.dtype)
     if target == "bool":
@@ -150,11 +148,21 @@ def _cast(cast: tirx.Cast, loops: Sequence[tirx.For], regions: Regions) -> TileE
         raise _refused(f"a cast to {target} is not supported", target, cast)
     if target == "int32":
         return value if _is_integer(cast.value) else Unary("float32_to_int32", value)
-    if source in FLOATS or source == "bool":
+    if source not in FLOATS and source != "bool":
+        value = _float_of_integer(cast.value, value, loops, regions)
+    if target == "float32" or target == source:
         return value
-    if isinstance(value, IndexTile):
-        return replace(value, integer=False)
-    return Constant(float(value.value)) if isinstance(value, Integer) else Unary("int32_to_float32", value)
+    if isinstance(value, Constant):
+        return Constant(rounded_number(value.value, target))
+    return Unary(f"to_{target}", value)
+
+
+def _float_of_integer(expr: Any, value: TileExpr, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    if isinstance(value, Integer):
+        return Constant(float(value.value))
+    if not _reads_elements(expr):
+        return _index(expr, loops, regions, integer=False)
+    return Unary("int32_to_float32", value)
 
 
 def _is_integer(expr: Any) -> bool:
@@ -181,7 +189,7 @@ _INTEGER_CALLS = {
 def _integer_expr(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
     """Integer arithmetic: of indices as an index, else of int32 elements."""
     if not _reads_elements(expr):
-        return replace(_index_tile(expr, loops, regions), integer=True)
+        return _index(expr, loops, regions, integer=True)
     if type(expr) in (tirx.FloorDiv, tirx.FloorMod):
         return _by_power_of_two(expr, loops, regions)
     op = _INTEGER_BINARY.get(type(expr))
@@ -238,51 +246,59 @@ FLT_MAX = 3.4028234663852886e38
 
 def _finite(expr: TileExpr) -> TileExpr:
     """``expr``, infinities as the largest numbers: the difference of two infinities does not tell that they agree."""
-    return _folded("min", _folded("max", expr, Constant(-FLT_MAX)), Constant(FLT_MAX))
+    return binary("min", binary("max", expr, Constant(-FLT_MAX)), Constant(FLT_MAX))
 
 
-def _index_tile(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> IndexTile:
-    """An integer expression that is affine in the loops' variables."""
+def _index(expr: Any, loops: Sequence[tirx.For], regions: Regions, *, integer: bool) -> TileExpr:
+    """An integer expression of the loops' variables, as int32 or as floats: affine, or made of such ones by
+    + - * // % max and min."""
+    affine = _affine(expr, loops, regions)
+    if affine is not None:
+        return replace(affine, integer=integer)
+    number = _not_affine(expr, loops, regions)
+    return Unary("float32_to_int32", number) if integer else number
+
+
+def _not_affine(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    if type(expr) in (tirx.FloorDiv, tirx.FloorMod) and isinstance(expr.b, tirx.IntImm) and int(expr.b) > 0:
+        number, divisor = _index(expr.a, loops, regions, integer=False), int(expr.b)
+        # The half keeps whole quotients away from where rounding could tip them.
+        quotient = Unary("floor", scaled(binary("add", number, Constant(0.5)), 1 / divisor))
+        return quotient if isinstance(expr, tirx.FloorDiv) else binary("sub", number, scaled(quotient, float(divisor)))
+    if type(expr) in _BINARY and not isinstance(expr, tirx.Div):
+        return binary(_BINARY[type(expr)], *(_index(part, loops, regions, integer=False) for part in (expr.a, expr.b)))
+    raise _refused("an index in T.Parallel is not made of + - * // % max min", "T.Parallel", expr)
+
+
+def _affine(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> IndexTile | None:
     variables = [loop.loop_var for loop in loops]
+    if not variables:
+        return IndexTile(0, 0, regions.scalar(expr))
     parts = arith.detect_linear_equation(expr, variables)
     if len(parts) != len(variables) + 1 or not all(isinstance(part, tirx.IntImm) for part in parts[:-1]):
-        raise _refused("an index in T.Parallel is not affine", "T.Parallel", expr)
+        return None
     factors = [int(part) for part in parts[:-1]]
     rows, cols = factors if len(factors) == 2 else (0, factors[0])
     return IndexTile(rows, cols, regions.scalar(parts[-1]))
 
 
-_FOLD = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "max": max, "min": min}
-
-
-def _folded(op: str, a: TileExpr, b: TileExpr) -> TileExpr:
-    if isinstance(a, Constant) and isinstance(b, Constant) and op in _FOLD:
-        return Constant(_FOLD[op](a.value, b.value))
-    return Binary(op, a, b)
-
-
 def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) -> BlockTile | TensorTile:
-    broadcast: Broadcast = ""
-    own_loops = loops
-    moving = [any(_uses(index, loop.loop_var) for index in load.indices) for loop in loops]
-    is_global = tile_ops.is_global(load.buffer)
-    if len(loops) == 2 and (len(load.buffer.shape) == 1 or (is_global and sum(moving) == 1)):
-        if _is_integer(load):
-            raise _refused(
-                "a vector of integers in an expression of matrices is not supported", str(load.buffer.name), load
-            )
-        broadcast, own_loops = ("col", loops[:1]) if moving[0] else ("row", loops[1:])
-    region = regions.parallel_region(load.buffer, load.indices, own_loops)
-    if is_global:
-        return TensorTile(regions.tensor_block(region, len(own_loops) == 1), broadcast)
+    found = regions.access(load.buffer, load.indices, loops)
+    over = broadcast(found, len(loops))
+    if over in ("row", "col") and _is_integer(load):
+        raise _refused(
+            "a vector of integers in an expression of matrices is not supported", str(load.buffer.name), load
+        )
+    if over is None:
+        raise _refused(f"{load.buffer.name} is read in T.Parallel over {len(loops)} dimensions", "T.Parallel", load)
+    transposed = found.order == (1, 0)
+    region = found.region
+    if tile_ops.is_global(load.buffer):
+        return TensorTile(regions.tensor_block(region), over, transposed)
     shape = tuple(int(dim) for dim in load.buffer.shape)
     if region.extents != shape or any(not isinstance(first, tirx.IntImm) or int(first) for first in region.mins):
         raise _refused(f"T.Parallel reads a part of {load.buffer.name}", str(load.buffer.name), load)
-    return BlockTile(str(load.buffer.name), broadcast)
-
-
-def _uses(expr: Any, var: tirx.Var) -> bool:
-    return any(candidate.same_as(var) for candidate in tirx.analysis.undefined_vars(expr))
+    return BlockTile(str(load.buffer.name), over, transposed)
 
 
 def _refused(message: str, subject: str, found: object) -> UnsupportedError:
@@ -291,6 +307,5 @@ def _refused(message: str, subject: str, found: object) -> UnsupportedError:
         message,
         subject=subject,
         found=found,
-        expected="+ - * / max min, casts, constants, "
-        f"{', '.join(sorted(_UNARY))} of elements [i, j] and row vectors [j]",
+        expected=f"+ - * / max min, casts, constants, {', '.join(sorted(FUNCTIONS))} of elements",
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from ..formats import TILE
+from ..formats import TILE, DataFormat, rounded_number
 from . import metalium
 from .context import (
     DST_TILES,
+    Apply,
     Context,
     Indices,
     Operand,
@@ -22,193 +22,91 @@ from .context import (
     leaves,
     plus,
 )
-from .tile_program import Constant, Integer
-
-
-@dataclass(frozen=True)
-class Step:
-    """One engine operation on virtual registers: ``out`` is written (and, but for fetches, read), ``b`` is read."""
-
-    kind: str
-    out: int
-    b: int = 0
-    op: str = ""
-    operands: tuple[Operand, ...] = ()
-    number: float = 0.0
-    text: str = ""
-    c: int = 0
-    indices: Indices | None = None
-
-
-@dataclass
-class Schedule:
-    """An expression as steps.
-
-    ``clean`` registers must be zero beforehand, as all are after tile_regs_acquire().
-    """
-
-    steps: list[Step] = field(default_factory=list)
-    registers: int = 0
-    clean: set[int] = field(default_factory=set)
-    result: int = 0
-    _written: set[int] = field(default_factory=set)
-
-    def take(self, live: frozenset[int], clean: bool) -> int:
-        """The lowest register that holds nothing needed; with ``clean``, one that nothing was written to."""
-        register = 0
-        while register in live or (clean and register in self._written):
-            register += 1
-        self.registers = max(self.registers, register + 1)
-        self._written.add(register)
-        if clean:
-            self.clean.add(register)
-        return register
-
-
-def schedule(value: Value) -> Schedule:
-    """``value`` as steps; its result is in register ``result``.
-
-    Operands in DST are taken to be in register 0.
-    """
-    plan = Schedule()
-    plan.result = _emit(plan, value, frozenset())
-    return plan
-
-
-def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
-    if isinstance(value, Constant):
-        out = plan.take(live, clean=False)
-        plan.steps.append(Step("fill", out, number=value.value))
-        return out
-    if isinstance(value, Integer):
-        out = plan.take(live, clean=False)
-        plan.steps.append(Step("fill_int32", out, text=f"{value.value & 0xFFFFFFFF}u"))
-        return out
-    if isinstance(value, Operand):
-        return _emit_operand(plan, value, live)
-    if isinstance(value, Indices):
-        return _emit_indices(plan, value, live)
-    if isinstance(value, Select):
-        out = _emit(plan, value.condition, live)
-        a = _emit(plan, value.a, live | {out})
-        b = _emit(plan, value.b, live | {out, a})
-        plan.steps.append(Step("select", out, op="int32" if is_integer(value) else "float32", b=a, c=b))
-        return out
-    if value.b is None:
-        out = _emit(plan, value.a, live)
-        plan.steps.append(Step("unary", out, op=value.op))
-        return out
-    return _emit_binary(plan, value.op, value.a, value.b, live)
-
-
-def _emit_indices(plan: Schedule, value: Indices, live: frozenset[int]) -> int:
-    """The numbers that a tile's elements have inside it, scaled, and the number of its first element added."""
-    if value.integer:
-        return _emit_integer_indices(plan, value, live)
-    out = -1
-    for axis, factor in (("row", value.rows), ("column", value.cols)):
-        if factor == 0:
-            continue
-        register = plan.take(live if out < 0 else live | {out}, clean=False)
-        plan.steps.append(Step("numbers", register, op=axis))
-        if factor != 1:
-            plan.steps.append(Step("scalar", register, op="mul", number=float(factor)))
-        if out < 0:
-            out = register
-        else:
-            plan.steps.append(Step("binary", out, b=register, op="add"))
-    if out < 0:
-        out = plan.take(live, clean=False)
-        plan.steps.append(Step("fill", out, number=0.0))
-    plan.steps.append(Step("offset", out, indices=value))
-    return out
-
-
-def _emit_integer_indices(plan: Schedule, value: Indices, live: frozenset[int]) -> int:
-    """The same in int32: floats would be exact up to 2**24 only."""
-    out = plan.take(live, clean=False)
-    plan.steps.append(Step("first_int32", out, indices=value))
-    for axis, factor in (("row", value.rows), ("column", value.cols)):
-        if factor == 0:
-            continue
-        numbers = plan.take(live | {out}, clean=False)
-        plan.steps += [Step("numbers", numbers, op=axis), Step("unary", numbers, op="float32_to_int32")]
-        if factor != 1:
-            scale = _emit(plan, Integer(factor), live | {out, numbers})
-            plan.steps.append(Step("binary", numbers, b=scale, op="mul_int32"))
-        plan.steps.append(Step("binary", out, b=numbers, op="add_int32"))
-    return out
-
-
-def _emit_operand(plan: Schedule, operand: Operand, live: frozenset[int]) -> int:
-    out = plan.take(live, clean=_is_broadcast(operand))
-    kind = "broadcast" if _is_broadcast(operand) else "held" if operand.tiles.cb is None else "fetch"
-    plan.steps.append(Step(kind, out, operands=(operand,)))
-    return out
-
-
-def _emit_binary(plan: Schedule, op: str, a: Value, b: Value, live: frozenset[int]) -> int:
-    if op in ("add", "mul", "max", "min") and (isinstance(a, Constant) or (op == "add" and _is_broadcast(a))):
-        a, b = b, a
-    if isinstance(b, Constant):
-        return _emit_scalar(plan, op, a, b.value, live)
-    if op == "sub" and isinstance(a, Constant):
-        return _emit_scalar(plan, "rsub", b, a.value, live)
-    if op in metalium.FPU_BINARY and _on_matrix_engine(a) and _on_matrix_engine(b):
-        assert isinstance(a, Operand)
-        assert isinstance(b, Operand)
-        out = plan.take(live, clean=True)
-        plan.steps.append(Step("matrix", out, op=op, operands=(a, b)))
-        return out
-    out = _emit(plan, a, live)
-    if op == "add" and _is_broadcast(b):
-        assert isinstance(b, Operand)
-        plan.steps.append(Step("broadcast", out, operands=(b,)))
-        return out
-    other = _emit(plan, b, live | {out})
-    plan.steps.append(Step("binary", out, b=other, op=op))
-    return out
-
-
-def _emit_scalar(plan: Schedule, op: str, a: Value, number: float, live: frozenset[int]) -> int:
-    out = _emit(plan, a, live)
-    if op == "max" and number == 0.0:
-        plan.steps.append(Step("unary", out, op="relu"))
-    elif op == "div":
-        plan.steps.append(Step("scalar", out, op="mul", number=1.0 / number))
-    else:
-        plan.steps.append(Step("scalar", out, op=op, number=number))
-    return out
-
-
-def _is_broadcast(value: Value) -> bool:
-    return isinstance(value, Operand) and value.access == "first_row"
-
-
-def _on_matrix_engine(value: Value) -> bool:
-    """16-bit tiles in L1: the matrix engine takes them without loss."""
-    if not isinstance(value, Operand) or value.access or value.tiles.cb is None:
-        return False
-    return value.tiles.cb.data_format not in ("Float32", "Int32")
+from .recipes import Step
+from .steps import Schedule, schedule
+from .tile_program import Constant
 
 
 def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
-    """Compute ``value`` for a block of tiles and pack it to ``target``, whose pages are reserved.
-
-    Raises:
-        UnsupportedError: ``unsupported``, when one element needs more tiles at once than DST holds.
-    """
+    """Compute ``value`` for a block of tiles and pack it to ``target``, whose pages are reserved."""
     assert target.cb is not None
     value = converted(value, target.cb.data_format == "Int32")
+    value = rounded_by_packer(value, target.cb.data_format)
     ctx.await_operands(value)
     if ctx.held is not None and not _fits_around_accumulator(ctx, value, target):
         ctx.free_dst()
         ctx.await_operands(value)
     plan = schedule(value)
-    if ctx.held is not None:
+    if plan.registers > DST_TILES:
+        _evaluate_in_parts(ctx, value, target)
+    elif ctx.held is not None:
         _evaluate_in_place(ctx, plan, target)
     else:
         _evaluate_batches(ctx, plan, target)
+
+
+def _evaluate_in_parts(ctx: Context, value: Value, target: Tiles) -> None:
+    """Compute what an operation takes beforehand where all at once needs more tiles than DST holds."""
+    ctx.free_dst()
+    ctx.scopes.append([])
+    rest = _in_parts(ctx, value, target)
+    ctx.await_operands(rest)
+    _evaluate_batches(ctx, schedule(rest), target)
+    ctx.end_scope()
+
+
+def _in_parts(ctx: Context, value: Value, target: Tiles) -> Value:
+    """The outermost operation of ``value``, what it takes computed."""
+    if isinstance(value, Select):
+        parts = (value.condition, value.a, value.b)
+        return Select(*(_beforehand(ctx, part, target) for part in parts))
+    assert isinstance(value, Apply)
+    if value.b is None:
+        return Apply(value.op, _beforehand(ctx, value.a, target))
+    return Apply(value.op, _beforehand(ctx, value.a, target), _beforehand(ctx, value.b, target))
+
+
+def _beforehand(ctx: Context, part: Value, target: Tiles) -> Value:
+    if not isinstance(part, (Apply, Select)):
+        return part
+    pages, data_format = target.rows * target.cols, "Int32" if is_integer(part) else "Float32"
+    name = f"part_{data_format}_{pages}"
+    buffer = ctx.spare_buffer("part", name, data_format, pages, purpose="part of an expression")
+    tiles = ctx.stage(buffer, target.rows, target.cols, lambda inner: evaluate(ctx, part, inner))
+    return Operand(tiles, "part")
+
+
+def rounded_by_packer(value: Value, data_format: DataFormat) -> Value:
+    """``value`` without a rounding that packing it in ``data_format`` does anyway."""
+    while isinstance(value, Apply) and value.op == metalium.ROUNDING.get(data_format):
+        value = value.a
+    return value
+
+
+def rounded(ctx: Context, name: str, value: Value) -> Value:
+    """``value`` as the on-chip buffer ``name`` holds it: rounded to its dtype."""
+    data_format = ctx.format_of(name)
+    if data_format not in metalium.ROUNDING or _is_exact(value, data_format):
+        return value
+    if isinstance(value, Constant):
+        return Constant(float(rounded_number(value.value, ctx.program.block(name).dtype)))
+    return Apply(metalium.ROUNDING[data_format], value)
+
+
+_KEEPS_EXACT = frozenset({"max", "min", "neg", "abs", "relu", "sign", *metalium.COMPARE})
+
+
+def _is_exact(value: Value, data_format: DataFormat) -> bool:
+    """Whether ``data_format`` holds every element of ``value``, by its operations alone."""
+    if isinstance(value, Operand):
+        return value.tiles.cb is not None and value.tiles.cb.data_format == data_format
+    if isinstance(value, Select):
+        return _is_exact(value.a, data_format) and _is_exact(value.b, data_format)
+    if isinstance(value, Apply):
+        parts = [value.a] if value.b is None else [value.a, value.b]
+        exact = value.op in _KEEPS_EXACT and all(_is_exact(part, data_format) for part in parts)
+        return exact or value.op in metalium.COMPARE or value.op == metalium.ROUNDING[data_format]
+    return isinstance(value, Constant) and value.value in (0.0, 1.0, -1.0, float("inf"), -float("inf"))
 
 
 def materialise(ctx: Context, name: str, value: Value) -> Tiles:
@@ -263,13 +161,6 @@ def _evaluate_in_place(ctx: Context, plan: Schedule, target: Tiles) -> None:
 
 def _evaluate_batches(ctx: Context, plan: Schedule, target: Tiles) -> None:
     assert target.cb is not None
-    if plan.registers > DST_TILES:
-        raise ctx.unsupported(
-            "an element-wise expression needs more tiles at once than DST holds",
-            subject="T.Parallel",
-            found=f"{plan.registers} tiles; DST holds {DST_TILES}",
-            hint="split it with an intermediate shared buffer",
-        )
     batch = largest_divisor(target.cols, DST_TILES // plan.registers)
     compute = ctx.compute
     compute.open_loop("i", target.rows)
@@ -311,6 +202,8 @@ def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, c
     elif step.kind == "first_int32":
         assert step.indices is not None
         _sfpu(ctx, metalium.FILL_INT32, a=out, bits=_first(step.indices, row, col))
+    elif step.kind == "copy":
+        _sfpu(ctx, metalium.DUPLICATE, a=out, b=register(step.b))
     elif step.kind == "select":
         _sfpu(ctx, metalium.WHERE[step.op], a=out, b=register(step.b), c=register(step.c))
     elif step.kind == "binary":

@@ -18,20 +18,21 @@ from ..language.kernel import kernel_name, tensor_params
 from ..language.plain import plain_attrs
 from ..language.source import location_of, statement_location, store_location
 from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR
+from .access import Access, access
 from .cexpr import Names, cexpr
 from .elements import element_expr
 from .padding import neutralise
+from .predicates import predicated
 from .tile_program import (
     Block,
     BlockTile,
     Branch,
-    Constant,
     Gemm,
-    Integer,
     Let,
     Load,
     Loop,
     Map,
+    Picked,
     Reduce,
     Statement,
     Store,
@@ -154,7 +155,12 @@ class _Extraction:
             return self._branch(node)
         if isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
             return self._tile_op(node.value)
+        if isinstance(node, tirx.BufferStore) and self._holds_one_element(node.buffer):
+            return self._element_stores(node, [])
         raise self._unsupported(f"{_describe(node)} is not supported outside T.Parallel", subject=_describe(node))
+
+    def _holds_one_element(self, buffer: tirx.Buffer) -> bool:
+        return all(int(dim) == 1 for dim in buffer.shape)
 
     def _let(self, bind: tirx.Bind) -> list[Statement]:
         if str(getattr(getattr(bind.value, "op", None), "name", "")).endswith("launch_thread_idx"):
@@ -216,6 +222,8 @@ class _Extraction:
                 return [self._fill(op, location)]
             if isinstance(op, tile_ops.ReduceOp):
                 return [self._reduce(op, location)]
+            if isinstance(op, tile_ops.TransposeOp):
+                return [self._transpose(op, location)]
             return [self._gemm(op, location)]
         except UnsupportedError as error:
             raise error.at(location) from None
@@ -228,31 +236,40 @@ class _Extraction:
         _check_same_size(op.src, op.dst)
         if op.src.is_global:
             self._whole(op.dst)
-            return Load(self.tensor_block(op.src, self.blocks[op.dst.name].is_vector), op.dst.name, location)
+            return Load(self.tensor_block(op.src), op.dst.name, location)
         self._whole(op.src)
         if op.dst.is_global:
-            target = self.tensor_block(op.dst, self.blocks[op.src.name].is_vector)
-            return Store(BlockTile(op.src.name), target, location)
+            return Store(BlockTile(op.src.name), self._target(op.dst), location)
         self._whole(op.dst)
         return Map(op.dst.name, BlockTile(op.src.name), location)
 
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
-        value = element_expr(op.value, [], self)
-        if not isinstance(value, (Constant, Integer)):
-            raise _refused("a fill with a value that is not constant is not supported", op.dst.name, found=op.value)
         self._whole(op.dst)
-        return Map(op.dst.name, value, location)
+        return Map(op.dst.name, element_expr(op.value, [], self), location)
 
     def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> Statement:
         if op.kind not in REDUCTIONS:
             raise _refused(f"T.reduce_{op.kind} is not supported", op.kind, expected=", ".join(REDUCTIONS))
         for region in (op.src, op.dst):
             self._whole(region)
-        if len(op.src.extents) != 2 or len(op.dst.extents) != 1:
+        src, dst = self.blocks[op.src.name], self.blocks[op.dst.name]
+        moving = [axis for axis, size in enumerate(op.src.extents) if size > 1]
+        to_vector = not src.is_vector and dst.is_vector and dst.lies != "all"
+        to_element = src.is_vector and dst.lies == "all" and moving == [op.dim % len(op.src.extents)]
+        if not to_vector and not to_element:
             found = f"{list(op.src.extents)} to {list(op.dst.extents)}"
-            raise _refused("a reduction takes a matrix to a vector", op.src.name, found=found)
+            raise _refused(
+                "a reduction takes a matrix to a vector, or a vector to one element", op.src.name, found=found
+            )
         _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
-        return Reduce(op.src.name, op.dst.name, op.kind, op.dim, op.clear, location)
+        return Reduce(op.src.name, op.dst.name, op.kind, op.dim if to_vector else None, op.clear, location)
+
+    def _transpose(self, op: tile_ops.TransposeOp, location: SourceLocation | None) -> Statement:
+        for region in (op.src, op.dst):
+            if region.is_global:
+                raise _refused("T.transpose of a tensor is not supported", region.name, hint="copy it first")
+            self._whole(region)
+        return Map(op.dst.name, BlockTile(op.src.name, transposed=not self.blocks[op.src.name].is_vector), location)
 
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
         for region in (op.a, op.b, op.c):
@@ -270,77 +287,55 @@ class _Extraction:
             loops.append(loops[-1].body)
         for each in loops:
             self.analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
-        inner = loops[-1].body
-        statements: list[Statement] = []
-        lets: dict[tirx.Var, tirx.PrimExpr] = {}
-        for node in inner.seq if isinstance(inner, tirx.SeqStmt) else [inner]:
-            if isinstance(node, tirx.Bind):
-                lets[node.var] = tirx.stmt_functor.substitute(node.value, lets)
-            else:
-                statements.append(self._element_store(tirx.stmt_functor.substitute(node, lets), loops))
-        return statements
+        first = {each.loop_var: each.min for each in loops if isinstance(each.extent, tirx.IntImm) and each.extent == 1}
+        inner = tirx.stmt_functor.substitute(loops[-1].body, first)
+        return self._element_stores(inner, [each for each in loops if each.loop_var not in first])
+
+    def _element_stores(self, body: Any, loops: Sequence[tirx.For]) -> list[Statement]:
+        try:
+            stores = predicated(body)
+        except UnsupportedError as error:
+            raise error.at(store_location(self.func, error.subject or "")) from None
+        return [self._element_store(store, loops) for store in stores]
 
     def _element_store(self, store: Any, loops: Sequence[tirx.For]) -> Statement:
         if not isinstance(store, tirx.BufferStore):
             raise self._unsupported(f"{_describe(store)} in T.Parallel is not supported", subject="T.Parallel")
         location = store_location(self.func, str(store.buffer.name))
         try:
-            value = element_expr(store.value, loops, self)
-            region = self.parallel_region(store.buffer, store.indices, loops)
+            found = self.access(store.buffer, store.indices, loops)
+            if len(found.order) != len(loops):
+                raise _refused(
+                    f"{store.buffer.name} is written by an index that a loop does not move", str(store.buffer.name)
+                )
+            # In the order of the dimensions that are written, so that it is what is read that is transposed.
+            value = element_expr(store.value, [loops[number] for number in found.order], self)
             if tile_ops.is_global(store.buffer):
-                return Store(value, self.tensor_block(region, len(loops) == 1), location)
-            self._whole(region)
+                return Store(value, self._target(found.region), location)
+            self._whole(found.region)
             return Map(str(store.buffer.name), value, location)
         except UnsupportedError as error:
             raise error.at(location) from None
 
     # ---- regions ---------------------------------------------------------------------------------------------------
 
-    def parallel_region(
-        self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]
-    ) -> tile_ops.Region:
-        """What ``buffer[indices]`` covers over all parallel loops, whose variables must index the last dimensions in
-        order.
-
-        Raises:
-            UnsupportedError: ``unsupported``, for any other order (a transposed or strided access).
-        """
-        variables = [loop.loop_var for loop in loops]
-        expected = (
-            dict(zip(range(len(indices) - len(loops), len(indices)), loops, strict=True))
-            if len(indices) >= len(loops)
-            else {}
-        )
-        zeros = {variable: tirx.IntImm("int32", 0) for variable in variables}
-        mins, extents = [], []
-        for axis, index in enumerate(indices):
-            origin = self.analyzer.simplify(tirx.stmt_functor.substitute(index, zeros))
-            loop = expected.get(axis)
-            moved = origin if loop is None else origin + loop.loop_var
-            if not self.analyzer.can_prove_equal(index, moved):
-                wanted = "the variables of T.Parallel in their order as the last indices"
-                raise _refused(
-                    f"{buffer.name} is indexed in another order than the loop",
-                    str(buffer.name),
-                    found=f"{buffer.name}[{', '.join(str(i) for i in indices)}]",
-                    expected=wanted,
-                )
-            mins.append(origin)
-            extents.append(1 if loop is None else int(loop.extent))
-        return tile_ops.Region(buffer, tuple(mins), tuple(extents))
+    def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
+        """How ``buffer[indices]`` moves with the parallel loops."""
+        return access(buffer, indices, loops, self.analyzer)
 
     def scalar(self, expr: Any) -> str:
         """An integer that is the same for all elements, as a C++ expression."""
         return cexpr(self.analyzer.simplify(expr), self.names)
 
-    def tensor_block(self, region: tile_ops.Region, is_vector: bool) -> TensorBlock:
-        """A region of a tensor in hardware tiles; ``is_vector``: for what is a vector on chip.
+    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
+        """A region of a tensor in hardware tiles, or one row, one column or one element of it.
 
         Raises:
-            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix.
+            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix along the rest.
         """
         shape = [int(dim) for dim in region.buffer.shape]
         mins, extents = list(region.mins), list(region.extents)
+        is_vector = len(shape) == 1 and extents[0] > 1
         if len(shape) == 1:
             shape, mins, extents = [1, *shape], [tirx.IntImm("int32", 0), *mins], [1, *extents]
         if any(extent != 1 for extent in extents[:-2]):
@@ -356,19 +351,55 @@ class _Extraction:
         leading: Any = tirx.IntImm("int32", 0)
         for index, size in zip(mins[:-2], shape[:-2], strict=True):
             leading = leading * size + index
+        past = [self._may_reach_past(*axis) for axis in zip(mins[-2:], extents[-2:], shape[-2:], strict=True)]
         return TensorBlock(
             tensor=region.name,
             leading=cexpr(self.analyzer.simplify(leading), self.names),
-            row=self._tile_index(mins[-2], region),
-            col=self._tile_index(mins[-1], region),
+            row=self._tile_index(mins[-2], extents[-2], region),
+            col=self._tile_index(mins[-1], extents[-1], region),
             rows=rows,
             cols=cols,
             tensor_rows=tensor_tiles[0],
             tensor_cols=tensor_tiles[1],
             is_vector=is_vector,
-            past_rows=not self.analyzer.can_prove(mins[-2] + rows * TILE <= tensor_tiles[0] * TILE),
-            past_cols=not self.analyzer.can_prove(mins[-1] + cols * TILE <= tensor_tiles[1] * TILE),
+            past_rows=past[0],
+            past_cols=past[1],
+            picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
         )
+
+    def _may_reach_past(self, first: Any, extent: int, size: int) -> bool:
+        """Whether a block may have tiles past those of a tensor of ``size`` elements."""
+        covered = 1 if extent == 1 else -(-extent // TILE) * TILE
+        return not self.analyzer.can_prove(first + covered <= -(-size // TILE) * TILE)
+
+    def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[int]) -> Picked | None:
+        """The row, column or element that a block of extent 1 is."""
+        if all(extent > 1 for extent in extents):
+            return None
+        tile = tirx.IntImm("int32", TILE)
+        row, col = (
+            cexpr(self.analyzer.simplify(tirx.floormod(first, tile)), self.names) if extent == 1 else None
+            for first, extent in zip(mins, extents, strict=True)
+        )
+        return Picked(row, col, all(size == 1 for size, extent in zip(shape, extents, strict=True) if extent == 1))
+
+    def _target(self, region: tile_ops.Region) -> TensorBlock:
+        """A region of a tensor that is written.
+
+        Raises:
+            UnsupportedError: ``unsupported``, for a column or an element of others in their tiles.
+        """
+        block = self.tensor_block(region)
+        if block.picked is not None and not block.picked.alone and block.picked.lies != "row":
+            what = "one element" if block.picked.lies == "all" else "one column"
+            raise _refused(
+                f"{what} of {region.name} is written, among others in a hardware tile",
+                region.name,
+                found=f"{list(region.extents)} of {[int(dim) for dim in region.buffer.shape]}",
+                expected="whole tiles or whole rows of elements",
+                hint="write a row, or a tensor that has nothing else",
+            )
+        return block
 
     def _check_leading(self, region: tile_ops.Region, mins: Sequence[Any], shape: Sequence[int]) -> None:
         for axis, (index, size) in enumerate(zip(mins, shape, strict=True)):
@@ -380,9 +411,9 @@ class _Extraction:
                     expected="an index inside",
                 )
 
-    def _tile_index(self, index: tirx.PrimExpr, region: tile_ops.Region) -> str:
+    def _tile_index(self, index: tirx.PrimExpr, extent: int, region: tile_ops.Region) -> str:
         tile = tirx.IntImm("int32", TILE)
-        if not self.analyzer.can_prove_equal(tirx.floormod(index, tile), tirx.IntImm("int32", 0)):
+        if extent > 1 and not self.analyzer.can_prove_equal(tirx.floormod(index, tile), tirx.IntImm("int32", 0)):
             raise _refused(
                 f"a block of {region.name} does not begin at a hardware tile",
                 region.name,
@@ -394,9 +425,9 @@ class _Extraction:
     def _tiles(
         self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[int], region: tile_ops.Region
     ) -> int:
-        """The hardware tiles of a block along ``axis``: whole ones, or up to the tensor's end."""
+        """The hardware tiles of a block along ``axis``: whole ones, up to the tensor's end, or part of one."""
         extent = extents[axis]
-        if extent % TILE and not self.analyzer.can_prove(mins[axis] + extent >= shape[axis]):
+        if extent > 1 and extent % TILE and not self.analyzer.can_prove(mins[axis] + extent >= shape[axis]):
             raise _refused(
                 f"a block of {region.name} is not whole hardware tiles",
                 region.name,
@@ -423,7 +454,8 @@ class _Extraction:
         name, shape = str(buffer.name), [int(dim) for dim in buffer.shape]
         location = location_of(buffer)
         scope = str(buffer.scope())
-        if not scope.startswith(("shared", "local.fragment")):
+        is_one = all(dim == 1 for dim in shape)
+        if not scope.startswith(("shared", "local.fragment")) and not (is_one and scope.startswith("local")):
             raise _refused(
                 f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment"
             ).at(location)
@@ -435,9 +467,13 @@ class _Extraction:
             data_format(str(buffer.dtype))
         except UnsupportedError as error:
             raise error.at(location) from None
-        height, width = (1, *shape) if len(shape) == 1 else shape
-        rows, cols = -(-height // TILE), -(-width // TILE)
-        self.blocks[name] = Block(name, rows, cols, str(buffer.dtype), height, width, is_vector=len(shape) == 1)
+        dtype, length = str(buffer.dtype), max(shape)
+        if len(shape) == 1 or 1 in shape:
+            lies = "all" if is_one else "" if len(shape) == 1 else "col" if shape[1] == 1 else "row"
+            self.blocks[name] = Block(name, 1, -(-length // TILE), dtype, 1, length, is_vector=True, lies=lies)
+        else:
+            rows, cols = (-(-size // TILE) for size in shape)
+            self.blocks[name] = Block(name, rows, cols, dtype, shape[0], shape[1])
 
     def _check_one_exponent(self) -> None:
         """The engines take 16-bit floats of one exponent width at a time."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..formats import ELEMENT_BYTES
 from . import metalium
 from .circular_buffers import CircularBuffer
 from .context import (
@@ -31,10 +32,11 @@ from .context import (
     plus,
     times,
 )
-from .elementwise import evaluate, materialise, stage_value
+from .elementwise import evaluate, materialise, rounded, rounded_by_packer, stage_value
 from .liveness import Liveness, set_in, stays_in_its_scope
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
 from .multicast import MulticastTensor
+from .parts_of_tiles import SPREAD_NAMES, WRITE_ROW_NAME
 from .reduce import reduce_statement
 from .state import (
     begin_merged,
@@ -60,6 +62,7 @@ from .tile_program import (
     Load,
     Loop,
     Map,
+    Picked,
     Reduce,
     Statement,
     Store,
@@ -73,7 +76,15 @@ from .tile_program import (
     sets,
     walk,
 )
-from .vectors import as_row, needs_replication, orientations, replicated, vector_orientation
+from .vectors import (
+    laid_otherwise,
+    needs_replication,
+    orientations,
+    replicated,
+    target_orientation,
+    turned,
+    vector_orientation,
+)
 
 
 def lower(
@@ -117,6 +128,7 @@ class _Started:
     """A circular buffer that reads are under way to; ``share``: the statement that then brings them to other cores."""
 
     buffer: CircularBuffer
+    source: TensorBlock
     share: str | None = None
 
 
@@ -168,6 +180,7 @@ class _Lowering:
     def _map(self, statement: Map) -> None:
         value = self._bind(statement.value, self.ctx.orientation.get(statement.dst))
         value = converted(value, self._holds_integers(statement.dst))
+        value = rounded(self.ctx, statement.dst, value)
         self.ctx.values[statement.dst] = value
         # What several statements read is computed once; what one reads is computed where that stores it.
         if isinstance(value, (Apply, Select)) and self.reads_of[id(statement)] > 1:
@@ -271,19 +284,25 @@ class _Lowering:
             self.ctx.values[load.dst] = Operand(tiles, load.dst)
         self._finish_reads(started)
         for load in group:
-            self._prepare_vector(load.dst)
+            self._prepare_vector(load.dst, load.source)
             self.ctx.values[load.dst] = converted(self.ctx.values[load.dst], self._holds_integers(load.dst))
 
     def _holds_integers(self, name: str) -> bool:
         return self.ctx.format_of(name) == "Int32"
 
-    def _prepare_vector(self, name: str) -> None:
-        """A loaded vector that is more than added to rows takes the form that the engines compute with."""
+    def _prepare_vector(self, name: str, source: TensorBlock) -> None:
+        """A loaded vector takes the form that the engines compute with: all of it, or what is more than added to
+        rows."""
         ctx = self.ctx
         if name not in ctx.orientation or self._passes_through(name):
             return
         orientation = ctx.orientation[name]
-        if name in ctx.liveness.crossing or needs_replication(ctx.program, name, orientation):
+        if source.picked is not None:
+            value = ctx.values[name]
+            assert isinstance(value, Operand)
+            if source.picked.lies != orientation:
+                ctx.values[name] = Operand(turned(ctx, name, value.tiles), name)
+        elif name in ctx.liveness.crossing or needs_replication(ctx.program, name, orientation):
             value = ctx.values[name]
             assert isinstance(value, Operand)
             ctx.values[name] = Operand(replicated(ctx, name, value.tiles, orientation), name)
@@ -294,14 +313,28 @@ class _Lowering:
         for read in started:
             if read.share is not None:
                 self.ctx.reader.line(read.share)
+            if read.source.picked is not None:
+                self._spread(read.buffer, read.source, read.source.picked)
             self.ctx.reader.line(f"cb_push_back({read.buffer.name}, {read.buffer.block_pages});")
+
+    def _spread(self, buffer: CircularBuffer, source: TensorBlock, picked: Picked) -> None:
+        """The reader makes whole tiles of what was picked of them."""
+        reader, bytes_each = self.ctx.reader, ELEMENT_BYTES[buffer.data_format]
+        address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
+        places = [place for place in (picked.row, picked.col) if place is not None]
+        reader.open_loop("r", source.rows * source.cols)
+        arguments = ", ".join([f"{address} + {times('r', buffer.page_size)}", *places])
+        reader.line(f"{SPREAD_NAMES[picked.lies]}<{bytes_each}>({arguments});")
+        reader.close_loop()
 
     def _tensor_tiles(self, source: TensorBlock, name: str, started: list[_Started]) -> Tiles:
         """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins
         ``started``."""
         ctx = self.ctx
-        # A tensor that is written in place is read through the network: one buffer has one producer.
-        if source.tensor in ctx.shards and source.tensor not in self.written:
+        # A tensor that is written in place is read through the network: one buffer has one producer. What the reader
+        # spreads is no longer the tensor.
+        in_place = source.tensor in ctx.shards and source.tensor not in self.written and source.picked is None
+        if in_place:
             shard = self._whole_shard(source)
             return _part_of_shard(source, shard, self._input_shard(shard))
         staging = ctx.staging[source.tensor]
@@ -344,12 +377,18 @@ class _Lowering:
         reader.close_loop()
         reader.close_loop()
         if multicast is None:
-            return _Started(buffer)
+            return _Started(buffer, source)
         multicast.end_reads(reader)
-        return _Started(buffer, multicast.share(address, buffer.block_pages * buffer.page_size))
+        return _Started(buffer, source, multicast.share(address, buffer.block_pages * buffer.page_size))
 
     def _whole_shard(self, block: TensorBlock) -> Shard:
-        """The shard that ``block`` is part of, which must not reach past the tensor."""
+        """The shard that ``block`` is part of, which must not reach past the tensor, nor be a part of tiles."""
+        if block.picked is not None and not block.picked.alone:
+            raise self.ctx.unsupported(
+                f"a row of {block.tensor} is written, which is used where it lies in L1",
+                subject=block.tensor,
+                hint="write whole tiles, or keep it in DRAM",
+            )
         if block.inside("r", "c") is not None:
             raise self.ctx.unsupported(
                 f"a block of {block.tensor} may reach past its end, and the tensor is used where it lies in L1",
@@ -398,10 +437,13 @@ class _Lowering:
 
     def _store(self, store: Store) -> None:
         ctx, target = self.ctx, store.target
-        orientation = vector_orientation(ctx, store) if target.is_vector else None
+        is_vector = target.is_vector or (target.picked is not None and target.picked.lies != "all")
+        orientation = vector_orientation(ctx, store) if is_vector else None
         value = self._bind(store.value, orientation)
-        if orientation == "col":
-            value = Operand(as_row(ctx, target.tensor, value, target.cols, ctx.staging[target.tensor].data_format), "")
+        if orientation is not None and orientation != target_orientation(store):
+            data_format = ctx.staging[target.tensor].data_format
+            length = target.rows * target.cols
+            value = Operand(laid_otherwise(ctx, target.tensor, value, orientation, length, data_format), "")
         if target.tensor in ctx.shards:
             shard = self._whole_shard(target)
             evaluate(ctx, value, _part_of_shard(target, shard, self._output_shard(shard)))
@@ -437,6 +479,8 @@ class _Lowering:
         loads = [s for s in setting if isinstance(s, Load)]
         if len(loads) != 1 or len(setting) != 1 or not stays_in_its_scope(self.ctx.program, loads[0], store):
             return False
+        if store.target.picked or loads[0].source.picked:
+            return False
         formats = {self.ctx.staging[tensor].data_format for tensor in (loads[0].source.tensor, store.target.tensor)}
         if self._holds_integers(name) != (formats == {"Int32"}):
             return False
@@ -445,6 +489,7 @@ class _Lowering:
     def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
         """The tiles of ``value`` when the writer can take them from the circular buffer that they are in already."""
         ctx = self.ctx
+        value = rounded_by_packer(value, ctx.staging[target.tensor].data_format)
         if not isinstance(value, Operand) or value.name not in self.only_stored or value.tiles.cb is None:
             return None
         if self._passes_through(value.name):
@@ -465,7 +510,10 @@ class _Lowering:
         writer.open_loop("c", target.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
         inside = target.inside("r", "c")
-        write = f"noc_async_write_page({target.page('r', 'c')}, {accessor}, {address} + {offset});"
+        place = f"{target.page('r', 'c')}, {accessor}, {address} + {offset}"
+        write = f"noc_async_write_page({place});"
+        if target.picked is not None and not target.picked.alone:
+            write = f"{WRITE_ROW_NAME}({place}, {target.picked.row}, {ELEMENT_BYTES[buffer.data_format]});"
         writer.line(write if inside is None else f"if ({inside}) {write}")
         writer.close_loop()
         writer.close_loop()
@@ -484,13 +532,22 @@ class _Lowering:
         if isinstance(expr, Choose):
             return Select(*(self._bind(part, vector) for part in (expr.condition, expr.a, expr.b)))
         if isinstance(expr, IndexTile):
-            return Indices(expr.rows, expr.cols, expr.offset, expr.integer)
+            along_rows = vector == "col"
+            return Indices(*((expr.cols, 0) if along_rows else (expr.rows, expr.cols)), expr.offset, expr.integer)
         if isinstance(expr, TensorTile):
-            tiles = self._direct_tiles(expr.source)
+            return self._bind_tensor(expr, vector)
+        return self._bind_block(expr, vector)
+
+    def _bind_tensor(self, expr: TensorTile, vector: Orientation | None) -> Value:
+        name, picked, tiles = expr.source.tensor, expr.source.picked, self._direct_tiles(expr.source)
+        if picked is None and not expr.source.is_vector:
+            return Operand(turned(self.ctx, name, tiles) if expr.transposed else tiles, name)
+        if picked is None:
             if expr.broadcast == "col" or (vector is not None and not expr.broadcast):
-                tiles = replicated(self.ctx, expr.source.tensor, tiles, vector or "col")
-            return Operand(tiles, expr.source.tensor, _access(expr.broadcast, tiles))
-        return self._bind_block(expr)
+                tiles = replicated(self.ctx, name, tiles, vector or "col")
+        elif picked.lies not in ("all", expr.broadcast or vector or picked.lies):
+            tiles = turned(self.ctx, name, tiles)
+        return Operand(tiles, name, _access(expr.broadcast, tiles))
 
     def _direct_tiles(self, source: TensorBlock) -> Tiles:
         """A block of a tensor that an expression reads without a copy: brought once for all its readings."""
@@ -502,18 +559,23 @@ class _Lowering:
             self._finish_reads(started)
         return self.direct[source]
 
-    def _bind_block(self, expr: BlockTile) -> Value:
-        value = self.ctx.values.get(expr.block)
+    def _bind_block(self, expr: BlockTile, vector: Orientation | None) -> Value:
+        ctx, name = self.ctx, expr.block
+        value = ctx.values.get(name)
         if value is None:
-            raise self.ctx.unsupported(
-                f"{expr.block} is read where it holds nothing",
-                subject=expr.block,
+            raise ctx.unsupported(
+                f"{name} is read where it holds nothing",
+                subject=name,
                 hint="fill or copy it first; what a loop computes element-wise does not leave the loop",
             )
-        if not expr.broadcast or isinstance(value, (Constant, Integer)):
+        orientation = ctx.orientation.get(name)
+        turns = expr.transposed or (
+            orientation is not None and (expr.broadcast or vector or orientation) != orientation
+        )
+        if isinstance(value, (Constant, Integer)) or not (turns or expr.broadcast):
             return value
-        tiles = materialise(self.ctx, expr.block, value)
-        return Operand(tiles, expr.block, _access(expr.broadcast, tiles))
+        tiles = materialise(ctx, name, value)
+        return Operand(turned(ctx, name, tiles) if turns else tiles, name, _access(expr.broadcast, tiles))
 
 
 def _loaded_in(outer: Statement) -> list[str]:
@@ -534,6 +596,8 @@ def direct_name(tensor: str, number: int) -> str:
 
 
 def _access(broadcast: Broadcast, tiles: Tiles) -> Access:
+    if broadcast == "all":
+        return "single"
     return "first_row" if broadcast == "row" and not tiles.replicated else broadcast
 
 

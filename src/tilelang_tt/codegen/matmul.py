@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
-from .elementwise import materialise, stage_value
+from .elementwise import materialise, rounded, stage_value
 from .tile_program import Block, Branch, Constant, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
 
 
@@ -74,7 +74,7 @@ def close_accumulator(ctx: Context, name: str) -> None:
     accumulator = ctx.open_accumulators.pop(name)
     if accumulator.started is not None:
         ctx.publish(accumulator, ctx.accumulator_buffer(accumulator))
-    ctx.values[name] = accumulator.total
+    ctx.values[name] = rounded(ctx, name, accumulator.total)
 
 
 def gemm_statement(ctx: Context, gemm: Gemm) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from .parts_of_tiles import PARTS_OF_TILES
+
 VERSION = "ttnn-0.81"
 
 DATAFLOW_HEADERS = ("api/dataflow/dataflow_api.h",)
@@ -19,6 +21,7 @@ PACK_HEADER = "api/compute/pack.h"
 RECONFIG_HEADER = "api/compute/reconfig_data_format.h"
 BINARY_FPU_HEADER = "api/compute/eltwise_binary.h"
 TRANSPOSE_HEADER = "api/compute/transpose.h"
+BROADCAST_HEADER = "api/compute/bcast.h"
 REDUCE_HEADER = "api/compute/reduce.h"
 
 
@@ -62,6 +65,13 @@ def _typecast(source: str, target: str) -> SfpuOp:
     return SfpuOp(header, f"typecast_tile_init{formats}()", f"typecast_tile{formats}({{a}})")
 
 
+_ROUNDING_HEADER = "api/compute/eltwise_unary/rounding.h"
+_ROUNDING_INIT = "rounding_op_tile_init()"
+_INFINITY_HEADER = "api/compute/eltwise_unary/isinf_isnan.h"
+_ANGLE_HEADER = "api/compute/eltwise_unary/trigonometry.h"
+ANGLES = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")
+
+
 UNARY = MappingProxyType(
     {
         "relu": SfpuOp("api/compute/eltwise_unary/relu.h", "relu_tile_init()", "relu_tile({a})"),
@@ -77,10 +87,23 @@ UNARY = MappingProxyType(
         "abs_int32": SfpuOp("api/compute/compute_kernel_api.h", "abs_tile_init()", "abs_tile_int32({a})"),
         "float32_to_int32": _typecast("Float32", "Int32"),
         "int32_to_float32": _typecast("Int32", "Float32"),
+        "log1p": _of_its_own("log1p", "api/compute/eltwise_unary/log1p.h", "log1p_tile_init()", "log1p_tile(a)"),
+        "recip": _of_its_own("recip", "api/compute/eltwise_unary/recip.h", "recip_tile_init()", "recip_tile(a)"),
+        "square": SfpuOp("api/compute/compute_kernel_api.h", "square_tile_init()", "square_tile({a})"),
+        "sign": SfpuOp("api/compute/compute_kernel_api.h", "sign_tile_init()", "sign_tile({a})"),
+        "nearbyint": SfpuOp(_ROUNDING_HEADER, _ROUNDING_INIT, "round_tile({a}, 0)"),
+        **{op: SfpuOp(_ROUNDING_HEADER, _ROUNDING_INIT, f"{op}_tile({{a}})") for op in ("floor", "ceil", "trunc")},
+        **{op: SfpuOp(_INFINITY_HEADER, f"{op}_tile_init()", f"{op}_tile({{a}})") for op in ("isinf", "isfinite")},
+        **{op: _of_its_own(op, _ANGLE_HEADER, f"{op}_tile_init()", f"{op}_tile(a)") for op in ANGLES},
+        "to_bfloat16": _typecast("Float32", "Float16_b"),
+        "to_float16": _typecast("Float32", "Float16"),
         **COMPARE,
     }
 )
 """One operand, in place."""
+
+ROUNDING: Mapping[str, str] = MappingProxyType({"Float16_b": "to_bfloat16", "Float16": "to_float16"})
+"""The operation in UNARY that rounds as packing to a circular buffer of the format does."""
 
 _SCALAR_HEADER = "api/compute/eltwise_unary/binop_with_scalar.h"
 _SCALAR_INIT = "binop_with_scalar_tile_init()"
@@ -122,6 +145,7 @@ INT32_BINARY = MappingProxyType(
 """Two DST tiles of int32; the result, of comparisons 1 or 0, replaces the first."""
 
 _BINARY_HEADER = "api/compute/eltwise_binary_sfpu.h"
+_FMOD_HEADER = "api/compute/binary_fmod.h"
 _MAX_MIN_HEADER = "api/compute/binary_max_min.h"
 BINARY = MappingProxyType(
     {
@@ -129,6 +153,10 @@ BINARY = MappingProxyType(
         "sub": SfpuOp(_BINARY_HEADER, "sub_binary_tile_init()", "sub_binary_tile({a}, {b}, {a})"),
         "mul": SfpuOp(_BINARY_HEADER, "mul_binary_tile_init()", "mul_binary_tile({a}, {b}, {a})"),
         "div": _of_its_own("div", _BINARY_HEADER, "div_binary_tile_init()", "div_binary_tile(a, b, a)"),
+        "pow": _of_its_own("pow", _BINARY_HEADER, "power_binary_tile_init()", "power_binary_tile(a, b, a)"),
+        "fmod": _of_its_own(
+            "fmod", "api/compute/binary_fmod.h", "fmod_binary_tile_init()", "fmod_binary_tile(a, b, a)"
+        ),
         "max": SfpuOp(_MAX_MIN_HEADER, "binary_max_tile_init()", "binary_max_tile({a}, {b}, {a})"),
         "min": SfpuOp(_MAX_MIN_HEADER, "binary_min_tile_init()", "binary_min_tile({a}, {b}, {a})"),
         **INT32_BINARY,
@@ -138,6 +166,13 @@ BINARY = MappingProxyType(
 
 FILL = SfpuOp("api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile_bitcast({a}, {bits})")
 """A constant in every element."""
+
+DUPLICATE = SfpuOp(
+    "api/compute/copy_dest_values.h",
+    "copy_dest_values_init()",
+    "copy_dest_values<DataFormat::Float32>({b}, {a})",
+)
+"""A copy of DST tile ``b``."""
 
 FILL_INT32 = SfpuOp(
     "api/compute/eltwise_unary/fill.h", "fill_tile_init()", "fill_tile_int<DataFormat::Int32>({a}, {bits})"
@@ -232,6 +267,7 @@ HELPERS: Mapping[str, str] = MappingProxyType(
         FLOOR_DIV_NAME: FLOOR_DIV,
         FLOOR_MOD_NAME: FLOOR_MOD,
         MULTICAST_NAME: MULTICAST,
+        **PARTS_OF_TILES,
     }
     | {op.call.split("(")[0]: op.helper for table in (UNARY, BINARY) for op in table.values() if op.helper}
 )

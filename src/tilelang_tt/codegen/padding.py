@@ -35,7 +35,9 @@ _NEUTRAL = {"sum": 0.0, "abssum": 0.0, "max": float("-inf"), "min": float("inf")
 
 def neutralise(program: TileProgram) -> TileProgram:
     """``program`` with its reductions and products applied to buffers whose padding is neutral."""
-    if all(block.height % TILE == 0 and block.width % TILE == 0 for block in program.blocks if not block.is_vector):
+    reduced = {s.src for s in walk((program.tile_loop,)) if isinstance(s, Reduce)}
+    relevant = [block for block in program.blocks if not block.is_vector or block.name in reduced]
+    if all(block.width % TILE == 0 and (block.is_vector or block.height % TILE == 0) for block in relevant):
         return program
     work = _Neutralising(program)
     loop = replace(program.tile_loop, body=work.statements(program.tile_loop.body))
@@ -70,7 +72,9 @@ class _Neutralising:
                 b = self._inside(out, statement.b, 1 if statement.transpose_b else 0, 0.0, statement)
                 out.append(replace(statement, a=a, b=b))
             elif isinstance(statement, Reduce):
-                source = self._inside(out, statement.src, statement.axis, _NEUTRAL[statement.op], statement)
+                # A vector's elements are numbered as if they were columns, however it lies.
+                axis = 1 if statement.axis is None else statement.axis
+                source = self._inside(out, statement.src, axis, _NEUTRAL[statement.op], statement)
                 out.append(replace(statement, src=source))
             else:
                 out.append(statement)

@@ -1,7 +1,7 @@
 """Reductions of a matrix to a vector, which comes out the same in every column (or row) of its tiles.
 
-A sum is a product with a tile of ones. A maximum is the matrix engine's own reduction, whose one column (or row) a
-product with a tile of ones then spreads.
+A sum is a product with a tile of ones. A maximum is the matrix engine's own reduction, whose one column (or row) is
+then spread.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import metalium
+from .circular_buffers import CircularBuffer
 from .context import DST_TILES, Apply, Context, Operand, Tiles, Value, largest_divisor, plus
-from .elementwise import materialise, stage_value
+from .elementwise import materialise, rounded, stage_value
 from .tile_program import Constant, Reduce
+from .vectors import turned
 
 _NEUTRAL = {"sum": 0.0, "max": float("-inf"), "min": float("inf"), "abssum": 0.0, "absmax": float("-inf")}
 _COMBINE = {"sum": "add", "max": "max", "min": "min", "abssum": "add", "absmax": "max"}
@@ -24,15 +26,19 @@ def reduce_statement(ctx: Context, reduce: Reduce) -> None:
         raise ctx.unsupported(f"{reduce.src} is reduced where it holds nothing", subject=reduce.src)
     source = _prepared(ctx, reduce, value)
     ctx.free_dst()
-    total: Value = Operand(
-        _sum(ctx, reduce, source) if "sum" in reduce.op else _maximum(ctx, reduce, source), reduce.dst
-    )
+    axis = reduce.axis
+    if axis is None:
+        axis = 1 if ctx.orientation[reduce.src] == "row" else 0
+    tiles = _sum(ctx, reduce, source, axis) if "sum" in reduce.op else _maximum(ctx, reduce, source, axis)
+    if reduce.axis is not None and ctx.orientation[reduce.dst] != ("row" if axis == 0 else "col"):
+        tiles = turned(ctx, reduce.dst, tiles)
+    total: Value = Operand(tiles, reduce.dst)
     if reduce.op == "min":
         total = Apply("neg", total)
     before = ctx.values.get(reduce.dst)
     if not reduce.clear and before is not None and before != Constant(_NEUTRAL[reduce.op]):
         total = Apply(_COMBINE[reduce.op], before, total)
-    ctx.values[reduce.dst] = total
+    ctx.values[reduce.dst] = rounded(ctx, reduce.dst, total)
 
 
 def _prepared(ctx: Context, reduce: Reduce, value: Value) -> Tiles:
@@ -45,14 +51,14 @@ def _prepared(ctx: Context, reduce: Reduce, value: Value) -> Tiles:
     return tiles
 
 
-def _sum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
+def _sum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
     cb = source.cb
     assert cb is not None
 
     def fill(target: Tiles) -> None:
         ones = ctx.ones(cb)
-        first, second = (cb, ones) if reduce.axis == 1 else (ones, cb)
-        count, steps = (source.rows, source.cols) if reduce.axis == 1 else (source.cols, source.rows)
+        first, second = (cb, ones) if axis == 1 else (ones, cb)
+        count, steps = (source.rows, source.cols) if axis == 1 else (source.cols, source.rows)
         batch = largest_divisor(count, DST_TILES)
         compute = ctx.compute
         compute.open_loop("i", count, batch)
@@ -61,22 +67,22 @@ def _sum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
         compute.open_loop("k", steps)
         for tile in range(batch):
             at = plus("i", tile)
-            index = source.index(at, "k") if reduce.axis == 1 else source.index("k", at)
-            a, b = (index, "0") if reduce.axis == 1 else ("0", index)
+            index = source.index(at, "k") if axis == 1 else source.index("k", at)
+            a, b = (index, "0") if axis == 1 else ("0", index)
             compute.line(f"matmul_block({first.name}, {second.name}, {a}, {b}, {tile}, 0, 1, 1, 1);")
         compute.close_loop()
         _pack_vector(ctx, target, batch)
         compute.close_loop()
 
-    return _vector(ctx, reduce, fill)
+    return _vector(ctx, reduce, (source.rows, 1) if axis == 1 else (1, source.cols), fill)
 
 
-def _maximum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
+def _maximum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
     cb = source.cb
     assert cb is not None
-    count, steps = (source.rows, source.cols) if reduce.axis == 1 else (source.cols, source.rows)
+    count, steps = (source.rows, source.cols) if axis == 1 else (source.cols, source.rows)
     ones = ctx.ones(cb)
-    kind = f"PoolType::MAX, ReduceDim::{'REDUCE_ROW' if reduce.axis == 1 else 'REDUCE_COL'}"
+    kind = f"PoolType::MAX, ReduceDim::{'REDUCE_ROW' if axis == 1 else 'REDUCE_COL'}"
     ctx.headers.add(metalium.REDUCE_HEADER)
     cb.feeds_matrix_engine = ones.feeds_matrix_engine = True
     purpose = f"maxima of {reduce.src}, not yet spread"
@@ -97,36 +103,51 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles) -> Tiles:
         for tile in range(batch):
             compute.open_loop("k", steps)
             at = plus("i", tile)
-            index = source.index(at, "k") if reduce.axis == 1 else source.index("k", at)
+            index = source.index(at, "k") if axis == 1 else source.index("k", at)
             compute.line(f"reduce_tile<{kind}>({cb.name}, {ones.name}, {index}, 0, {tile});")
             compute.close_loop()
         _pack_vector(ctx, target, batch)
         compute.close_loop()
         compute.line(f"reduce_uninit({cb.name});")
 
-    shape = (count, 1) if reduce.axis == 1 else (1, count)
+    shape = (count, 1) if axis == 1 else (1, count)
     narrow = ctx.stage(narrow_cb, *shape, fill_narrow)
     ctx.await_operands(Operand(narrow, reduce.dst))
 
     def fill(target: Tiles) -> None:
-        spread = ctx.ones(narrow_cb)
-        first, second = (narrow_cb, spread) if reduce.axis == 1 else (spread, narrow_cb)
         batch = largest_divisor(count, DST_TILES)
         compute = ctx.compute
         compute.open_loop("i", count, batch)
         compute.line("tile_regs_acquire();")
-        ctx.matmul(first, second, 0, 1, 1, 1)
+        spread = _begin_rows(ctx, narrow_cb) if axis == 0 else _begin_columns(ctx, narrow_cb)
         for tile in range(batch):
-            a, b = (plus("i", tile), "0") if reduce.axis == 1 else ("0", plus("i", tile))
-            compute.line(f"matmul_block({first.name}, {second.name}, {a}, {b}, {tile}, 0, 1, 1, 1);")
+            compute.line(spread.format(index=plus("i", tile), tile=tile))
+        if axis == 0:
+            compute.line(f"unary_bcast_uninit<BroadcastType::ROW>({narrow_cb.name});")
         _pack_vector(ctx, target, batch)
         compute.close_loop()
 
-    return _vector(ctx, reduce, fill)
+    return _vector(ctx, reduce, shape, fill)
 
 
-def _vector(ctx: Context, reduce: Reduce, fill: Callable[[Tiles], None]) -> Tiles:
-    rows, cols = ctx.shape(reduce.dst)
+def _begin_columns(ctx: Context, source: CircularBuffer) -> str:
+    """Get ready to spread first columns: the call that does it for tile ``index``, to register ``tile``."""
+    ones = ctx.ones(source)
+    ctx.matmul(source, ones, 0, 1, 1, 1)
+    return f"matmul_block({source.name}, {ones.name}, {{index}}, 0, {{tile}}, 0, 1, 1, 1);"
+
+
+def _begin_rows(ctx: Context, source: CircularBuffer) -> str:
+    """The same of first rows: as a product with ones they would lose a bit of TF32 as the second operand."""
+    ctx.headers.add(metalium.BROADCAST_HEADER)
+    name = source.name
+    lines = (f"reconfig_data_format({name}, {name});", f"unary_bcast_init<BroadcastType::ROW>({name});")
+    ctx.math("rows", (source, source), *lines)
+    return f"unary_bcast<BroadcastType::ROW>({name}, {{index}}, {{tile}});"
+
+
+def _vector(ctx: Context, reduce: Reduce, shape: tuple[int, int], fill: Callable[[Tiles], None]) -> Tiles:
+    rows, cols = shape
     purpose = f"{reduce.op} of {reduce.src}"
     buffer = ctx.spare_buffer("reduced", reduce.dst, "Float32", rows * cols, purpose=purpose)
     return ctx.stage(buffer, rows, cols, fill)

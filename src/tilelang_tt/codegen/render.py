@@ -16,7 +16,9 @@ def render_kernel(
     """A kernel's source: includes, those of ``helpers`` (by name) that it calls, and ``kernel_main`` with ``nodes``."""
     lines = [f"#include <{header}>" if "/" not in header else f'#include "{header}"' for header in headers]
     body = _render(nodes, 1)
-    called = "\n".join(text for name, text in helpers.items() if any(f"{name}(" in line for line in body))
+    called = "\n".join(
+        text for name, text in helpers.items() if any(f"{name}(" in line or f"{name}<" in line for line in body)
+    )
     lines += ["", *([called] if called else []), *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
     lines += body
     return "\n".join([*lines, "}", ""])

@@ -12,6 +12,27 @@ from typing import Literal
 
 from ..errors import SourceLocation
 
+Broadcast = Literal["", "row", "col", "all"]
+"""How a vector meets a matrix: element j in every row ("row"), element i in every column ("col"), one element
+everywhere ("all"), or not at all."""
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A row, a column or an element of tiles: C++ expressions of its place in them, None where it is all of a tile.
+
+    ``alone``: what else there is in these tiles is padding.
+    """
+
+    row: str | None
+    col: str | None
+    alone: bool = False
+
+    @property
+    def lies(self) -> Broadcast:
+        """How it lies on chip, spread over whole tiles."""
+        return "all" if self.row and self.col else "row" if self.row else "col"
+
 
 @dataclass(frozen=True)
 class TensorBlock:
@@ -20,6 +41,7 @@ class TensorBlock:
     ``leading`` is the index of the matrix among those that the leading dimensions count ("0" for a matrix);
     ``tensor_rows`` and ``tensor_cols`` are the size in tiles of each of these matrices. Of a vector, a row of tiles,
     only the first row of elements counts. ``past_rows`` and ``past_cols``: the block may reach past the tensor's end.
+    ``picked``: of these tiles only a row, a column or an element is meant.
     """
 
     tensor: str
@@ -33,6 +55,7 @@ class TensorBlock:
     is_vector: bool = False
     past_rows: bool = False
     past_cols: bool = False
+    picked: Picked | None = None
 
     def inside(self, r: str, c: str) -> str | None:
         """Whether tile (r, c) of the block is one of the tensor, as a C++ condition; None where all are."""
@@ -57,7 +80,9 @@ class TensorBlock:
 class Block:
     """An on-chip buffer (T.alloc_shared or T.alloc_fragment) of ``rows`` x ``cols`` tiles.
 
-    Of these, ``height`` x ``width`` elements are the kernel's, anything lies past them. A vector is one row of tiles.
+    Of these, ``height`` x ``width`` elements are the kernel's, anything lies past them. A vector is one row of tiles;
+    ``lies``: how it lies whatever uses it, as one column or one row of a matrix does, and "all" for a buffer of one
+    element.
     """
 
     name: str
@@ -67,21 +92,19 @@ class Block:
     height: int
     width: int
     is_vector: bool = False
+    lies: Broadcast = ""
 
 
 # ---- values of an element-wise expression, tile by tile ------------------------------------------------------------
 
 
-Broadcast = Literal["", "row", "col"]
-"""How a vector meets a matrix: element j in every row ("row"), element i in every column ("col"), or not at all."""
-
-
 @dataclass(frozen=True)
 class BlockTile:
-    """The tile at the same place in an on-chip buffer; a vector may be broadcast over a matrix."""
+    """The tile at the same place in an on-chip buffer, or in its transpose; a vector may be broadcast over a matrix."""
 
     block: str
     broadcast: Broadcast = ""
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,7 @@ class TensorTile:
 
     source: TensorBlock
     broadcast: Broadcast = ""
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,12 +214,12 @@ class Gemm:
 
 @dataclass(frozen=True)
 class Reduce:
-    """dst (op)= the reduction of ``src`` along ``axis`` (0: over rows, 1: over columns)."""
+    """dst (op)= the reduction of ``src`` along ``axis`` (0: over rows, 1: over columns; None: of a vector)."""
 
     src: str
     dst: str
     op: str
-    axis: int
+    axis: int | None
     clear: bool
     location: SourceLocation | None = None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import Code, UnsupportedError
 from ..formats import DataFormat
 from . import metalium
 from .context import DST_TILES, Context, Operand, Orientation, Tiles, Value, largest_divisor, plus
@@ -19,40 +18,35 @@ from .tile_program import BlockTile, Broadcast, Load, Map, Reduce, Statement, St
 
 
 def orientations(program: TileProgram) -> dict[str, Orientation]:
-    """How each on-chip vector is oriented: by the reductions that make it, the broadcasts that use it, and its kin.
-
-    Raises:
-        UnsupportedError: ``unsupported``, for a vector that is used both ways.
-    """
-    vectors = {block.name for block in program.blocks if block.is_vector}
-    found: dict[str, Broadcast] = {}
-    changed = True
-    while changed:
+    """How each on-chip vector is oriented: by its shape, the reductions that make it, the broadcasts that use it, and
+    its kin. What uses it another way turns it."""
+    vectors = {block.name for block in program.blocks if block.is_vector and block.lies != "all"}
+    found: dict[str, Broadcast] = {block.name: block.lies for block in program.blocks if block.lies}
+    statements = walk((program.tile_loop,))
+    for statement in statements:
+        if isinstance(statement, Reduce) and statement.axis is not None:
+            found.setdefault(statement.dst, _ALONG[statement.axis])
+    before: dict[str, Broadcast] | None = None
+    while found != before:
         before = dict(found)
-        for statement in walk((program.tile_loop,)):
+        for statement in statements:
             for name, orientation in _evidence(statement, vectors, found):
-                if found.setdefault(name, orientation) != orientation:
-                    raise UnsupportedError(
-                        Code.UNSUPPORTED,
-                        f"vector {name} is used along the rows and along the columns of a matrix",
-                        subject=name,
-                        hint="use two vectors",
-                        location=getattr(statement, "location", None),
-                    )
-        changed = found != before
+                found.setdefault(name, orientation)
     return {name: "col" if found.get(name) == "col" else "row" for name in vectors}
 
 
+_ALONG: dict[int, Orientation] = {0: "row", 1: "col"}
+"""How what a reduction along an axis makes lies."""
+
+
 def _evidence(statement: Statement, vectors: set[str], known: dict[str, Broadcast]) -> Iterator[tuple[str, Broadcast]]:
-    if isinstance(statement, Reduce):
-        yield statement.dst, "col" if statement.axis == 1 else "row"
     if not isinstance(statement, (Map, Store)):
         return
     leaves = [leaf for leaf in operands(statement.value) if isinstance(leaf, BlockTile) and leaf.block in vectors]
     for leaf in leaves:
         if leaf.broadcast:
             yield leaf.block, leaf.broadcast
-    stores_vector = isinstance(statement, Store) and statement.target.is_vector
+    stores_vector = isinstance(statement, Store) and (statement.target.is_vector or statement.target.picked is not None)
     if stores_vector or (isinstance(statement, Map) and statement.dst in vectors):
         kin = [leaf.block for leaf in leaves] + ([statement.dst] if isinstance(statement, Map) else [])
         agreed: set[Broadcast] = {known[name] for name in kin if name in known}
@@ -70,7 +64,10 @@ def needs_replication(program: TileProgram, name: str, orientation: Orientation)
         for leaf in operands(statement.value)
         if isinstance(leaf, BlockTile) and leaf.block == name
     ]
-    if any(sets(s) == name and not isinstance(s, Load) for s in walk((program.tile_loop,))):
+    statements = walk((program.tile_loop,))
+    if any(
+        (isinstance(s, Reduce) and s.src == name) or (sets(s) == name and not isinstance(s, Load)) for s in statements
+    ):
         return True
     plain_stores = [s for s in walk((program.tile_loop,)) if isinstance(s, Store) and s.value == BlockTile(name)]
     return orientation == "col" or len([use for use in uses if use != "row"]) > len(plain_stores)
@@ -86,35 +83,45 @@ def replicated(ctx: Context, name: str, source: Tiles, orientation: Orientation)
     row = _same_in_every_row(ctx, name, source)
     if orientation == "row":
         return row
-    assert row.cb is not None
-    purpose = f"{name}, the same in every column"
-    buffer = ctx.spare_buffer("column", name, row.cb.data_format, source.cols, purpose=purpose)
+    return turned(ctx, name, row)
 
-    def fill(target: Tiles) -> None:
-        ctx.compute.line(f"cb_wait_front({row.cb.name}, {row.cb.block_pages});")  # type: ignore[union-attr]
-        transpose_into(ctx, row, target)
 
-    return ctx.stage(buffer, source.cols, 1, fill)
+def turned(ctx: Context, name: str, source: Tiles) -> Tiles:
+    """The transpose of ``source``; of a vector's tiles, the vector as it lies the other way."""
+    assert source.cb is not None
+    if source.cb.data_format == "Int32":
+        raise ctx.unsupported(f"{name} is transposed, and the engines transpose no int32", subject=name)
+    ctx.free_dst()
+    ctx.await_operands(Operand(source, name))
+    pages, purpose = source.rows * source.cols, f"{name}, the other way"
+    buffer = ctx.spare_buffer("turned", f"{name}_turned", source.cb.data_format, pages, purpose=purpose)
+    tiles = ctx.stage(buffer, source.cols, source.rows, lambda target: transpose_into(ctx, source, target))
+    ctx.await_operands(Operand(tiles, name))
+    return tiles
 
 
 def vector_orientation(ctx: Context, store: Store) -> Orientation:
     """How the vector lies that ``store`` stores."""
-    found: list[Orientation] = [
-        ctx.orientation[leaf.block] for leaf in operands(store.value) if isinstance(leaf, BlockTile)
-    ]
-    return found[0] if found else "row"
+    vectors = [leaf.block for leaf in operands(store.value) if isinstance(leaf, BlockTile)]
+    found: list[Orientation] = [ctx.orientation[name] for name in vectors if name in ctx.orientation]
+    return found[0] if found else target_orientation(store)
 
 
-def as_row(ctx: Context, name: str, column: Value, length: int, data_format: DataFormat) -> Tiles:
-    """A vector of ``length`` tiles that lies along rows, as tiles whose rows all hold it."""
+def target_orientation(store: Store) -> Orientation:
+    """How the vector lies in its tensor."""
+    return "col" if store.target.picked is not None and store.target.picked.lies == "col" else "row"
+
+
+def laid_otherwise(
+    ctx: Context, name: str, value: Value, orientation: Orientation, length: int, data_format: DataFormat
+) -> Tiles:
+    """A vector of ``length`` tiles that lies as ``orientation`` says, as tiles that lie the other way."""
     ctx.free_dst()
-    ctx.await_operands(column)
-    purpose = f"{name}, the same in every column"
-    column_cb = ctx.spare_buffer("column", name, data_format, length, purpose=purpose)
-    tiles = ctx.stage(column_cb, length, 1, lambda target: evaluate(ctx, column, target))
-    ctx.await_operands(Operand(tiles, name))
-    row_cb = ctx.spare_buffer("row", name, data_format, length, purpose=f"{name}, the same in every row")
-    return ctx.stage(row_cb, 1, length, lambda target: transpose_into(ctx, tiles, target))
+    ctx.await_operands(value)
+    shape = (length, 1) if orientation == "col" else (1, length)
+    buffer = ctx.spare_buffer("column", name, data_format, length, purpose=f"{name}, before it is turned")
+    tiles = ctx.stage(buffer, *shape, lambda target: evaluate(ctx, value, target))
+    return turned(ctx, name, tiles)
 
 
 def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:

@@ -70,7 +70,15 @@ class ReduceOp:
     clear: bool
 
 
-TileOp = CopyOp | FillOp | GemmOp | ReduceOp
+@dataclass(frozen=True)
+class TransposeOp:
+    """``T.transpose(src, dst)``."""
+
+    src: Region
+    dst: Region
+
+
+TileOp = CopyOp | FillOp | GemmOp | ReduceOp | TransposeOp
 
 
 def is_global(buffer: tirx.Buffer) -> bool:
@@ -111,12 +119,14 @@ def decode(call: tirx.Call) -> TileOp:
     if name == "reduce":
         src, dst, kind, dim, clear = call.args[:5]
         return ReduceOp(region_of(src), region_of(dst), str(kind.value), int(dim.value), _flag(clear))
+    if name == "transpose":
+        return TransposeOp(region_of(call.args[0]), region_of(call.args[1]))
     raise UnsupportedError(
         Code.UNSUPPORTED,
         f"T.{name} is not supported",
         subject=name,
         found=f"T.{name} on {', '.join(buffers_of(call))}",
-        expected="T.copy, T.fill, T.clear, T.gemm, T.reduce_* and T.Parallel bodies",
+        expected="T.copy, T.fill, T.clear, T.gemm, T.reduce_*, T.transpose and T.Parallel bodies",
     )
 
 

@@ -201,7 +201,11 @@ inline void noc_write(
     } else {
         std::memcpy(tensor.data + std::size_t{range.page} * tensor.page_bytes + range.offset, core.l1->at(l1), size);
     }
-    tensor.writers.add(range.page, user_word(core));
+    if (size < tensor.page_bytes && tensor.part_writers.add(range.page, range.offset, size, core.index)) {
+        tensor.writers.join(range.page, user_word(core));
+    } else {
+        tensor.writers.add(range.page, user_word(core));
+    }
     core.l1->add(l1, size, write_in_flight);
     core.current->writes.push_back({l1, size, static_cast<std::uint8_t>(noc), core.current->site});
     core.current->unacknowledged[noc] = core.current->site;

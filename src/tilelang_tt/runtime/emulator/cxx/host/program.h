@@ -5,7 +5,9 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "../abi.h"
@@ -60,6 +62,8 @@ public:
             }
         }
     }
+    // A user that shares the page with others.
+    void join(std::uint32_t page, std::uint64_t user) { keep_lowest(first_[page], user); }
     std::uint64_t first(std::uint32_t page) const { return first_[page].load(std::memory_order_relaxed); }
     std::uint64_t other(std::uint32_t page) const { return other_[page].load(std::memory_order_relaxed); }
 
@@ -70,6 +74,25 @@ private:
         }
     }
     std::vector<std::atomic<std::uint64_t>> first_, other_;
+};
+
+// Which core wrote which part of a page, in steps of the finest NoC write.
+class PartWriters {
+public:
+    // Whether nobody but this core wrote to the part.
+    bool add(std::uint32_t page, std::uint32_t offset, std::uint32_t size, std::uint32_t core) {
+        const std::lock_guard<std::mutex> guard(lock_);
+        bool alone = true;
+        for (std::uint32_t at = offset / step; at * step < offset + size; ++at) {
+            alone = core_of_.try_emplace(std::uint64_t{page} << 32 | at, core).first->second == core && alone;
+        }
+        return alone;
+    }
+
+private:
+    static constexpr std::uint32_t step = 16;
+    std::mutex lock_;
+    std::unordered_map<std::uint64_t, std::uint32_t> core_of_;
 };
 
 struct Tensor {
@@ -92,6 +115,7 @@ struct Tensor {
 
     // Kept for tensors that the kernels write.
     PageUsers writers, readers;
+    PartWriters part_writers;
 
     bool sharded() const { return !dims.empty(); }
     std::uint32_t shards() const {

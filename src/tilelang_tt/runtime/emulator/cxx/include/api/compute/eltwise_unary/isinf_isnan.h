@@ -3,3 +3,4 @@
 
 EMU_SFPU(isinf)
 EMU_SFPU(isnan)
+EMU_SFPU(isfinite)
