@@ -1,12 +1,36 @@
-"""Kernels with branches and loops: (kernel, what it computes on float64 tensors, number of outputs).
+"""Kernels with branches and loops, and what they compute.
 
 Their outputs are their last tensors. tests/test_control_flow.py runs them on the emulator, tests/device on chips.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
 import tilelang.language as T
 import torch
 
-D, F = "bfloat16", "float32"
+D, F, INT = "bfloat16", "float32", "int32"
+
+
+@dataclass
+class Example:
+    """``reference`` is given the inputs as float64; ``inputs`` are those that are not random, by name."""
+
+    kernel: Any
+    reference: Callable[..., Any]
+    outputs: int = 1
+    inputs: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def all_inputs(self) -> dict[str, torch.Tensor]:
+        """Every input, drawn where it is not given."""
+        torch.manual_seed(0)
+        buffers = [self.kernel.buffer_map[param] for param in self.kernel.params]
+        drawn = {}
+        for buffer in buffers[: -self.outputs]:
+            shape, dtype = [int(dim) for dim in buffer.shape], getattr(torch, str(buffer.dtype))
+            drawn[str(buffer.name)] = self.inputs.get(str(buffer.name), torch.randn(shape).to(dtype))
+        return drawn
 
 
 def branches_on_the_block():
@@ -32,7 +56,7 @@ def branches_on_the_block():
         first = a[:64]
         return torch.cat([first * 3, first @ first + first, 3 + a[128:]])
 
-    return kernel, reference, 1
+    return Example(kernel, reference, 1)
 
 
 def branches_in_a_loop():
@@ -61,7 +85,7 @@ def branches_in_a_loop():
         total = a[1] * first[:, None] + a[3] * second[:, None] + a[5] * third[:, None]
         return [total, rows[[0, 1, 3, 5]].amax(0)]
 
-    return kernel, reference, 2
+    return Example(kernel, reference, 2)
 
 
 def branches_inside_branches():
@@ -96,7 +120,7 @@ def branches_inside_branches():
         result[64:, 32:] *= -1
         return result
 
-    return kernel, reference, 1
+    return Example(kernel, reference, 1)
 
 
 def signed_conditions():
@@ -120,7 +144,7 @@ def signed_conditions():
         kept = [[k for k in range(max(0, (x * 32 - 48) // 32), x + 1) if k - x >= -1 and k >= 1] for x in range(5)]
         return torch.cat([blocks[ks].sum(0) if ks else torch.zeros(32, 32).double() for ks in kept])
 
-    return kernel, reference, 1
+    return Example(kernel, reference, 1)
 
 
 def loads_that_loops_carry(count):
@@ -149,7 +173,7 @@ def loads_that_loops_carry(count):
             last.append(a[steps])
         return [torch.cat(totals), torch.cat(last)]
 
-    return kernel, reference, 2
+    return Example(kernel, reference, 2)
 
 
 def reload_of_a_buffer_in_use():
@@ -171,4 +195,147 @@ def reload_of_a_buffer_in_use():
                 T.gemm(a, kept, c)
             T.copy(c, C[0, 0])
 
-    return kernel, lambda a: 2 * a[0] + a[1] * a[0] + (a[1] + a[2]) @ a[0], 1
+    return Example(kernel, lambda a: 2 * a[0] + a[1] * a[0] + (a[1] + a[2]) @ a[0], 1)
+
+
+# ---- numbers that the kernel reads ----------------------------------------------------------------------------------
+
+
+LENGTHS = {
+    "some": torch.tensor([128, 1, 65, 32], dtype=torch.int32),
+    "odd": torch.tensor([0, -5, 127, 200], dtype=torch.int32),
+}
+
+
+def lengths_of_batches(which):
+    """Bounds, masks and conditions by a tensor's elements; "odd": none, fewer than none, more than there are."""
+
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((4, 128, 64), D), lengths: T.Tensor((4,), INT), C: T.Tensor((4, 32, 64), F), E: T.Tensor((128,), F)
+    ):
+        with T.Kernel(1, 4, threads=128) as (_bx, bz):
+            a = T.alloc_shared((32, 64), D)
+            c = T.alloc_fragment((32, 64), F)
+            s = T.alloc_fragment((32,), F)
+            T.clear(c)
+            T.clear(s)
+            for k in T.Pipelined(T.ceildiv(lengths[bz], 32), num_stages=2):
+                T.copy(A[bz, k * 32, 0], a)
+                for i, j in T.Parallel(32, 64):
+                    c[i, j] = c[i, j] * 0.5 + T.if_then_else(k * 32 + i < lengths[bz], a[i, j], 0)
+                if k * 32 + 32 > lengths[bz]:
+                    T.reduce_max(c, s, dim=1)
+            T.copy(c, C[bz, 0, 0])
+            T.copy(s, E[bz * 32])
+
+    def reference(a, lengths):
+        c, s = torch.zeros(4, 32, 64, dtype=torch.double), torch.zeros(4, 32, dtype=torch.double)
+        for z, length in enumerate(int(x) for x in lengths):
+            padded = torch.cat([a[z], torch.zeros(128, 64).double()])
+            padded[max(length, 0) :] = 0
+            for k in range(max(0, -(-length // 32))):
+                c[z] = c[z] * 0.5 + padded[k * 32 : k * 32 + 32]
+                if k * 32 + 32 > length:
+                    s[z] = c[z].amax(1)
+        return [c, s.view(-1)]
+
+    return Example(kernel, reference, 2, {"lengths": LENGTHS[which]})
+
+
+def pages_of_a_table():
+    """Blocks taken from where a table says, by row and by matrix, also past the end and before the beginning."""
+
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((320, 64), D),
+        B: T.Tensor((6, 32, 64), D),
+        table: T.Tensor((3, 40), INT),
+        C: T.Tensor((96, 64), F),
+        E: T.Tensor((320, 64), D),
+    ):
+        with T.Kernel(3, threads=128) as bx:
+            a = T.alloc_shared((32, 64), D)
+            b = T.alloc_shared((32, 64), D)
+            c = T.alloc_fragment((32, 64), F)
+            T.clear(c)
+            for k in T.serial(table[bx, 39]):
+                T.copy(A[table[bx, k] * 32, 0], a)
+                T.copy(B[table[bx, k + 33], 0, 0], b)
+                for i, j in T.Parallel(32, 64):
+                    c[i, j] += a[i, j] * (k + 1) + b[i, j] * table[bx, 32]
+                if table[bx, k] >= 0:
+                    T.copy(a, E[table[bx, k] * 32, 0])
+            T.copy(c, C[bx * 32, 0])
+
+    table = torch.zeros(3, 40, dtype=torch.int32)
+    table[:, :4] = torch.tensor([[3, 9, 0, -1], [7, 2, 1, 2**30], [4, 5, 6, 8]])
+    table[:, 32:37] = torch.tensor([[2, 0, 5, 1, 3], [-3, 6, 1, -1, 0], [1, 2, 2, 2, 2]])
+    table[:, 39] = 4
+
+    def reference(a, b, table):
+        def block(x, number):
+            return x[number] if 0 <= number < len(x) else torch.zeros(32, 64).double()
+
+        c, e, rows = torch.zeros(3, 32, 64).double(), torch.zeros(10, 32, 64).double(), a.view(10, 32, 64)
+        for x, entries in enumerate(table.long().tolist()):
+            for k in range(entries[39]):
+                c[x] += block(rows, entries[k]) * (k + 1) + block(b, entries[k + 33]) * entries[32]
+                if 0 <= entries[k] < 10:
+                    e[entries[k]] = rows[entries[k]]
+        return [c.view(96, 64), e.view(320, 64)]
+
+    return Example(kernel, reference, 2, {"table": table})
+
+
+def variables_and_exits():
+    """T.alloc_var, while, break and continue; a value that depends on a variable that changes later."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((8, 32, 32), F), stop: T.Tensor((4,), INT), C: T.Tensor((4, 32, 32), F)):
+        with T.Kernel(4, threads=128) as bx:
+            a = T.alloc_shared((32, 32), F)
+            c = T.alloc_fragment((32, 32), F)
+            d = T.alloc_fragment((32, 32), F)
+            count = T.alloc_var("int32")
+            place = T.alloc_var("int32", init=1)
+            T.clear(c)
+            count = 0
+            for k in T.serial(8):
+                if k == stop[bx]:
+                    break
+                T.copy(A[k, 0, 0], a)
+                if (k + bx) % 3 == 0:
+                    continue
+                count = count + 1
+                for i, j in T.Parallel(32, 32):
+                    c[i, j] = c[i, j] * 0.5 + a[i, j] * count
+            for i, j in T.Parallel(32, 32):
+                d[i, j] = place * 100 + i
+            while place < count:
+                place = place * 2
+                for i, j in T.Parallel(32, 32):
+                    c[i, j] += place
+            for i, j in T.Parallel(32, 32):
+                c[i, j] += d[i, j] + a[i, j]
+            T.copy(c, C[bx, 0, 0])
+
+    def reference(a, stop):
+        out = []
+        for x in range(4):
+            c, count, last, place = torch.zeros(32, 32).double(), 0, torch.zeros(32, 32).double(), 1
+            for k in range(8):
+                if k == int(stop[x]):
+                    break
+                last = a[k]
+                if (k + x) % 3 == 0:
+                    continue
+                count += 1
+                c = c * 0.5 + a[k] * count
+            while place < count:
+                place *= 2
+                c = c + place
+            out.append(c + 100 + torch.arange(32)[:, None] + last)
+        return torch.stack(out)
+
+    return Example(kernel, reference, 1, {"stop": torch.tensor([3, 9, 0, 7], dtype=torch.int32)})

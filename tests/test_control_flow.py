@@ -2,42 +2,74 @@
 
 import control_kernels
 import pytest
+import tilelang.language as T
+import torch
 from constructs import check, supported
 
 from tilelang_tt.layout import block_sharded
 
 
-def check_example(kernel, reference, outputs, **options):
-    return check(kernel, reference, tuple(range(-outputs, 0)), **options)
+def check_example(example, **options):
+    outputs, inputs = tuple(range(-example.outputs, 0)), list(example.all_inputs().values())
+    return check(example.kernel, example.reference, outputs, inputs=inputs, **options)
 
 
 @supported("Conditions", "`if`, `elif`, `else` around statements, on block indices; what they set is read after them")
 @pytest.mark.parametrize("layout", [None, {"C": block_sharded((256, 64), (4, 1))}], ids=["global", "local_shard"])
 def test_branches_on_the_block(layout):
-    check_example(*control_kernels.branches_on_the_block(), layout=layout)
+    check_example(control_kernels.branches_on_the_block(), layout=layout)
 
 
 @supported("Conditions", "`if` on loop variables; what only one arm sets keeps its old value in the other")
 def test_branches_in_a_loop():
-    check_example(*control_kernels.branches_in_a_loop())
+    check_example(control_kernels.branches_in_a_loop())
 
 
 @supported("Conditions", "`if` around loads, products, stores and loops, one inside the other")
 def test_branches_inside_branches():
-    check_example(*control_kernels.branches_inside_branches())
+    check_example(control_kernels.branches_inside_branches())
 
 
 @supported("Conditions", "`if` and bounds on indices that may be negative")
 def test_signed_conditions():
-    check_example(*control_kernels.signed_conditions())
+    check_example(control_kernels.signed_conditions())
 
 
 @supported("Loops", "a block loaded in a loop, read in the next iteration and after the loop")
 @pytest.mark.parametrize("count", ["constant", "block"])
 def test_loads_that_loops_carry(count):
-    check_example(*control_kernels.loads_that_loops_carry(count))
+    check_example(control_kernels.loads_that_loops_carry(count))
 
 
 @supported("Copies", "into a buffer whose old value is still needed, by a value computed from it or a copy of it")
 def test_reload_of_a_buffer_in_use():
-    check_example(*control_kernels.reload_of_a_buffer_in_use())
+    check_example(control_kernels.reload_of_a_buffer_in_use())
+
+
+@supported("Loops", "bounds, conditions and masks by elements of an int32 tensor; a negative bound counts as 0")
+@pytest.mark.parametrize("which", control_kernels.LENGTHS)
+def test_lengths_of_batches(which):
+    check_example(control_kernels.lengths_of_batches(which))
+
+
+@supported("Copies", "of blocks whose place is an element of an int32 tensor; outside the tensor they read as zeros")
+def test_pages_of_a_table():
+    check_example(control_kernels.pages_of_a_table())
+
+
+@supported("Loops", "`while`, `break`, `continue`, and integers of `T.alloc_var`")
+def test_variables_and_exits():
+    check_example(control_kernels.variables_and_exits())
+
+
+@supported("Edges", "indices of leading dimensions that are outside: copies read zeros, and write nothing")
+def test_a_batch_index_outside():
+    @T.prim_func
+    def kernel(A: T.Tensor((2, 32, 64), "bfloat16"), C: T.Tensor((4, 32, 64), "bfloat16")):
+        with T.Kernel(1, 1, 6, threads=128) as (_bx, _by, bz):
+            a = T.alloc_shared((32, 64), "bfloat16")
+            T.copy(A[bz - 2, 0, 0], a)
+            T.copy(a, C[bz - 1, 0, 0])
+
+    zeros = torch.zeros(1, 32, 64, dtype=torch.double)
+    check(kernel, lambda a: torch.cat([zeros, a, zeros]))

@@ -68,19 +68,6 @@ def test_isnan():
     return element_wise(lambda x, i, j: T.if_then_else(T.isnan(x), 0.0, x), F)
 
 
-@refused("Loops", "`while`", "while is not supported outside T.Parallel")
-def test_while():
-    @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
-        with T.Kernel(2, threads=128) as bx:
-            A_shared = T.alloc_shared((32, 64), D)
-            T.copy(A[bx * 32, 0], A_shared)
-            while bx < 0:
-                T.copy(A_shared, C[bx * 32, 0])
-
-    return kernel
-
-
 @refused("Loops", "loops over single elements", "an element assignment is not supported outside T.Parallel")
 def test_serial_elements():
     @T.prim_func

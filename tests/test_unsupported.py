@@ -67,17 +67,6 @@ def test_a_block_that_reaches_past_a_tensor_used_in_place():
     refuse(kernel, "may reach past its end", "past the end", layout={"A": height_sharded((96, 64), 2, align=(64, 64))})
 
 
-def test_a_batch_index_past_the_end():
-    @T.prim_func
-    def kernel(A: T.Tensor((2, 32, 64), DTYPE), B: T.Tensor((3, 32, 64), DTYPE)):
-        with T.Kernel(1, 1, 3, threads=128) as (bx, by, bz):
-            A_shared = T.alloc_shared((32, 64), DTYPE)
-            T.copy(A[bz, by * 32, bx * 64], A_shared)  # batch
-            T.copy(A_shared, B[bz, by * 32, bx * 64])
-
-    refuse(kernel, "may lie past the end of dimension 0", "batch")
-
-
 def test_blocks_that_begin_inside_a_hardware_tile_and_do_not_divide_the_tensor():
     @T.prim_func
     def kernel(A: T.Tensor((100, 64), DTYPE), B: T.Tensor((100, 64), DTYPE)):

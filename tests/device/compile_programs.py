@@ -335,27 +335,29 @@ def gallery_cases() -> Iterator[Case]:
 
 
 def control_cases() -> Iterator[Case]:
-    """Branches, and loops that carry what they load."""
-    yield control("control_block", *control_kernels.branches_on_the_block())
-    yield control("control_loop", *control_kernels.branches_in_a_loop())
-    yield control("control_nested", *control_kernels.branches_inside_branches())
-    yield control("control_signed", *control_kernels.signed_conditions())
-    yield control("control_carried", *control_kernels.loads_that_loops_carry("block"))
-    yield control("control_reload", *control_kernels.reload_of_a_buffer_in_use())
+    """Branches, loops that carry what they load, and bounds, conditions and places that tensors hold."""
+    yield control("control_block", control_kernels.branches_on_the_block())
+    yield control("control_loop", control_kernels.branches_in_a_loop())
+    yield control("control_nested", control_kernels.branches_inside_branches())
+    yield control("control_signed", control_kernels.signed_conditions())
+    yield control("control_carried", control_kernels.loads_that_loops_carry("block"))
+    yield control("control_reload", control_kernels.reload_of_a_buffer_in_use())
+    yield control("control_lengths", control_kernels.lengths_of_batches("some"))
+    yield control("control_lengths_odd", control_kernels.lengths_of_batches("odd"))
+    yield control("control_pages", control_kernels.pages_of_a_table())
+    yield control("control_exits", control_kernels.variables_and_exits())
 
 
-def control(name: str, func: Any, reference: Callable[..., Any], outputs: int, **options: Any) -> Case:
-    """A kernel of control_kernels.py or access_kernels.py, with inputs drawn."""
-    buffers = [func.buffer_map[param] for param in func.params]
-    inputs = {
-        str(buffer.name): random(tuple(int(dim) for dim in buffer.shape), str(buffer.dtype), seed)
-        for seed, buffer in enumerate(buffers[:-outputs])
-    }
-    results = reference(*(torch.from_numpy(f32(value)).double() for value in inputs.values()))
+def control(name: str, example: control_kernels.Example, **options: Any) -> Case:
+    """A kernel of control_kernels.py or access_kernels.py."""
+    given = example.all_inputs()
+    results = example.reference(*(value.double() for value in given.values()))
     results = results if isinstance(results, list) else [results]
-    names = [str(buffer.name) for buffer in buffers[-outputs:]]
+    names = [str(example.kernel.buffer_map[param].name) for param in example.kernel.params[-example.outputs :]]
     expected = {name: value.numpy().astype(np.float32) for name, value in zip(names, results, strict=True)}
-    return Case(name, func, inputs, expected, **options)
+    inputs = {name: value.float().numpy().astype(DTYPES[str(value.dtype)[6:]]) for name, value in given.items()}
+    inputs |= {name: value.numpy() for name, value in given.items() if value.dtype == torch.int32}
+    return Case(name, example.kernel, inputs, expected, **options)
 
 
 def function_cases() -> Iterator[Case]:
@@ -368,17 +370,17 @@ def function_cases() -> Iterator[Case]:
 
 def access_cases() -> Iterator[Case]:
     """Buffers and tensors of one row, column or element, transposed access, indices."""
-    yield control("access_one_column", *access_kernels.buffers_of_one_column())
-    yield control("access_one_row", *access_kernels.buffers_of_one_row())
-    yield control("access_one_element", *access_kernels.buffers_of_one_element())
-    yield control("access_inputs", *access_kernels.tensors_of_one_row_or_column())
-    yield control("access_elements", *access_kernels.elements_of_tensors())
-    yield control("access_rows", *access_kernels.rows_of_tensors(), tolerance=2**-7)
-    yield control("access_both_ways", *access_kernels.vectors_both_ways(), tolerance=4e-3)
-    yield control("access_indices", *access_kernels.indices_along_a_column())
-    yield control("access_transposed", *access_kernels.transposed_access())
-    yield control("access_remainders", *access_kernels.remainders_of_indices())
-    yield control("access_maxima", *access_kernels.maxima_of_columns(), tolerance=2**-10)
+    yield control("access_one_column", control_kernels.Example(*access_kernels.buffers_of_one_column()))
+    yield control("access_one_row", control_kernels.Example(*access_kernels.buffers_of_one_row()))
+    yield control("access_one_element", control_kernels.Example(*access_kernels.buffers_of_one_element()))
+    yield control("access_inputs", control_kernels.Example(*access_kernels.tensors_of_one_row_or_column()))
+    yield control("access_elements", control_kernels.Example(*access_kernels.elements_of_tensors()))
+    yield control("access_rows", control_kernels.Example(*access_kernels.rows_of_tensors()), tolerance=2**-7)
+    yield control("access_both_ways", control_kernels.Example(*access_kernels.vectors_both_ways()), tolerance=4e-3)
+    yield control("access_indices", control_kernels.Example(*access_kernels.indices_along_a_column()))
+    yield control("access_transposed", control_kernels.Example(*access_kernels.transposed_access()))
+    yield control("access_remainders", control_kernels.Example(*access_kernels.remainders_of_indices()))
+    yield control("access_maxima", control_kernels.Example(*access_kernels.maxima_of_columns()), tolerance=2**-10)
 
 
 def stored_cases() -> Iterator[Case]:

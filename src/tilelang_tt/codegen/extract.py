@@ -14,6 +14,7 @@ from .. import attrs
 from ..errors import Code, SourceLocation, UnsupportedError
 from ..formats import TILE, data_format
 from ..language import tile_ops
+from ..language.exits import break_out, is_break, is_continue, leaves
 from ..language.kernel import kernel_name, tensor_params
 from ..language.plain import plain_attrs
 from ..language.source import location_of, statement_location, store_location
@@ -23,7 +24,9 @@ from .cexpr import Names, cexpr
 from .elements import element_expr
 from .padding import neutralise
 from .predicates import predicated
+from .scalars import UNBOUNDED, Body, Exit, body_for, is_scalar, known_reading, replace_scalars
 from .tile_program import (
+    Assign,
     Block,
     BlockTile,
     Branch,
@@ -33,6 +36,7 @@ from .tile_program import (
     Loop,
     Map,
     Picked,
+    ReadScalar,
     Reduce,
     Statement,
     Store,
@@ -40,6 +44,7 @@ from .tile_program import (
     TensorInfo,
     TensorTile,
     TileProgram,
+    Variable,
     operands,
     walk,
 )
@@ -64,6 +69,14 @@ class _Extraction:
     analyzer: arith.Analyzer = field(default_factory=arith.Analyzer)
     names: Names = field(init=False)
     block_axes: dict[str, str] = field(default_factory=dict)
+    bodies: list[Body] = field(default_factory=list)
+    """The bodies under construction, from the work tile's inwards."""
+
+    variables: list[tirx.Buffer] = field(default_factory=list)
+    """The buffers that are integers of T.alloc_var."""
+
+    exits: list[Exit] = field(default_factory=list)
+    """How the loops around are left early, of those that may be."""
 
     def __post_init__(self) -> None:
         self.names = Names(self.analyzer)
@@ -82,9 +95,9 @@ class _Extraction:
         self._bound_arguments()
         shard_loop = self._shard_loop()
         self.names.name(loop.loop_var)
-        statements = self._statements(loop.body)
+        statements = self._body(loop.body, loop.loop_var)
         self._check_one_exponent()
-        body = Loop(LOOP_VAR, cexpr(loop.extent, self.names), tuple(statements))
+        body = Loop(LOOP_VAR, cexpr(loop.extent, self.names), statements)
         program = TileProgram(
             kernel_name(self.func),
             self._tensors(body),
@@ -138,93 +151,204 @@ class _Extraction:
 
     # ---- statements ------------------------------------------------------------------------------------------------
 
-    def _statements(self, node: Any) -> list[Statement]:
+    def _body(self, node: Any, *variables: tirx.Var) -> tuple[Statement, ...]:
+        """The statements of a loop or an arm of a branch, which binds ``variables``."""
+        self.bodies.append(Body(list(variables)))
+        if node is not None:
+            self._visit(node)
+        return tuple(self.bodies.pop().statements)
+
+    def _emit(self, *statements: Statement) -> None:
+        self.bodies[-1].statements += statements
+
+    def _visit(self, node: Any) -> None:
         if isinstance(node, tirx.SeqStmt):
-            return [statement for child in node.seq for statement in self._statements(child)]
-        if isinstance(node, tirx.SBlockRealize):
+            self._sequence(list(node.seq))
+        elif isinstance(node, tirx.SBlockRealize):
             for buffer in node.block.alloc_buffers:
                 self._allocate(buffer)
-            return self._statements(node.block.body)
-        if isinstance(node, tirx.Bind):
-            return self._let(node)
-        if _is_hint(node):
-            return self._statements(node.body) if isinstance(node, tirx.AttrStmt) else []
-        if isinstance(node, tirx.For):
-            return self._loop(node)
-        if isinstance(node, tirx.IfThenElse):
-            return self._branch(node)
-        if isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
-            return self._tile_op(node.value)
-        if isinstance(node, tirx.BufferStore) and self._holds_one_element(node.buffer):
-            return self._element_stores(node, [])
-        raise self._unsupported(f"{_describe(node)} is not supported outside T.Parallel", subject=_describe(node))
+            self._visit(node.block.body)
+        elif isinstance(node, tirx.Bind):
+            self._let(node)
+        elif _is_hint(node):
+            if isinstance(node, tirx.AttrStmt):
+                self._visit(node.body)
+        elif isinstance(node, tirx.For):
+            self._loop(node)
+        elif isinstance(node, tirx.While):
+            self._while(node)
+        elif isinstance(node, tirx.IfThenElse):
+            self._branch(node.condition, node.then_case, node.else_case)
+        elif isinstance(node, tirx.BufferStore) and self._is_variable(node.buffer):
+            value = cexpr(self._numbers(node.value), self.names)
+            self._emit(Assign(self.names.name(node.buffer.data), value))
+        elif isinstance(node, tirx.BufferStore) and self._holds_one_element(node.buffer):
+            self._element_stores(node, [])
+        elif isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
+            self._tile_op(self._numbers(node.value))
+        elif self.exits and (is_break(node) or is_continue(node)):
+            exit_ = self.exits[-1]
+            self._emit(Assign(exit_.stay, "0"))
+            if is_break(node) and exit_.go_on is not None:
+                self._emit(Assign(exit_.go_on, "0"))
+        else:
+            raise self._unsupported(f"{_describe(node)} is not supported outside T.Parallel", subject=_describe(node))
+
+    def _sequence(self, nodes: list[Any]) -> None:
+        """Statements one after the other; what follows one that may leave the iteration is done only if it did not."""
+        for place, node in enumerate(nodes):
+            self._visit(node)
+            if self.exits and leaves(node) and place + 1 < len(nodes):
+                rest = tirx.SeqStmt(nodes[place + 1 :]) if place + 2 < len(nodes) else nodes[-1]
+                self._emit(Branch(self.exits[-1].stay, self._body(rest)))
+                return
 
     def _holds_one_element(self, buffer: tirx.Buffer) -> bool:
         return all(int(dim) == 1 for dim in buffer.shape)
 
-    def _let(self, bind: tirx.Bind) -> list[Statement]:
+    def _let(self, bind: tirx.Bind) -> None:
         if str(getattr(getattr(bind.value, "op", None), "name", "")).endswith("launch_thread_idx"):
             raise self._unsupported(
                 "thread indices are not supported: a Tensix core has no threads",
                 subject=str(bind.var.name),
                 hint="use T.Parallel and tile operations",
             )
-        self._bound_block_index(bind)
-        return [Let(self.names.name(bind.var), cexpr(bind.value, self.names))]
+        value = self._numbers(bind.value)
+        self._bound_block_index(bind.var, value)
+        self._emit(Let(self.names.name(bind.var), cexpr(value, self.names)))
+        self.bodies[-1].variables.append(bind.var)
 
-    def _bound_block_index(self, bind: tirx.Bind) -> None:
+    def _bound_block_index(self, var: tirx.Var, value: tirx.PrimExpr) -> None:
         tags = {name: tag for tag, name in self.plain.get(attrs.BLOCK_VARS, {}).items()}
-        tag = None if self.blocks else tags.get(str(bind.var.name))
+        tag = None if self.blocks else tags.get(str(var.name))
         if tag is None:
-            self.analyzer.bind(bind.var, bind.value)
+            self.analyzer.bind(var, value)
         else:
-            self.analyzer.bind(bind.var, tvm.ir.Range(0, self.plain[_GRID_KEYS[tag]]))
-            self.block_axes[self.names.name(bind.var)] = "N" if tag == "blockIdx.x" else "M"
+            self.analyzer.bind(var, tvm.ir.Range(0, self.plain[_GRID_KEYS[tag]]))
+            self.block_axes[self.names.name(var)] = "N" if tag == "blockIdx.x" else "M"
 
-    def _loop(self, loop: tirx.For) -> list[Statement]:
+    def _loop(self, loop: tirx.For) -> None:
         if loop.kind == tirx.ForKind.PARALLEL:
-            return self._parallel(loop)
+            self._parallel(loop)
+            return
         if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
             raise self._unsupported(f"a loop of kind {loop.kind} is not supported", subject=str(loop.loop_var.name))
-        body = loop.body
+        body, first = loop.body, self.analyzer.simplify(self._numbers(loop.min))
         variable = loop.loop_var
-        if not isinstance(loop.min, tirx.IntImm) or int(loop.min) != 0:
+        if not isinstance(first, tirx.IntImm) or int(first) != 0:
             variable = tirx.Var(str(loop.loop_var.name), str(loop.loop_var.dtype))
-            body = tirx.stmt_functor.substitute(body, {loop.loop_var: variable + loop.min})
-        extent = self.analyzer.simplify(loop.extent)
+            body = tirx.stmt_functor.substitute(body, {loop.loop_var: variable + first})
+        extent = self.analyzer.simplify(self._numbers(loop.extent))
         self.analyzer.bind(variable, tvm.ir.Range(0, extent))
         may_be_empty = not self.analyzer.can_prove(extent >= 1)
-        counted = loop.extent if self.analyzer.can_prove(extent >= 0) else tirx.max(extent, 0)
-        statements = tuple(self._statements(body))
-        return [Loop(self.names.name(variable), cexpr(counted, self.names), statements, may_be_empty)]
+        counted = extent if self.analyzer.can_prove(extent >= 0) else tirx.max(extent, 0)
+        self._repeat(variable, cexpr(counted, self.names), body, may_be_empty)
 
-    def _branch(self, branch: tirx.IfThenElse) -> list[Statement]:
-        condition = self.analyzer.simplify(branch.condition)
-        arms = (branch.then_case, branch.else_case)
+    def _repeat(self, variable: tirx.Var, extent: str, body: Any, may_be_empty: bool) -> None:
+        name = self.names.name(variable)
+        if not leaves(body):
+            self._emit(Loop(name, extent, self._body(body, variable), may_be_empty))
+            return
+        stay = self._fresh("stay")
+        go_on = self._fresh("go_on") if leaves(body, (is_break,)) else None
+        if go_on is not None:
+            self._emit(Variable(go_on, "1"))
+        self.exits.append(Exit(stay, go_on))
+        statements = (Variable(stay, "1"), *self._body(body, variable))
+        self.exits.pop()
+        self._emit(Loop(name, extent, statements, may_be_empty, go_on))
+
+    def _while(self, loop: tirx.While) -> None:
+        """A loop without a bound, that is left where the condition does not hold."""
+        leave = tirx.IfThenElse(tirx.Not(loop.condition), break_out(), None)
+        self._repeat(tirx.Var("round", "int32"), UNBOUNDED, tirx.SeqStmt([leave, loop.body]), may_be_empty=True)
+
+    def _fresh(self, name: str) -> str:
+        """A C++ name that nothing else has."""
+        return self.names.name(tirx.Var(name, "int32"))
+
+    def _branch(self, condition: tirx.PrimExpr, then: Any, otherwise: Any) -> None:
+        condition = self.analyzer.simplify(self._numbers(condition))
         if isinstance(condition, tirx.IntImm):
-            taken = arms[0] if int(condition) else arms[1]
-            return [] if taken is None else self._statements(taken)
+            taken = then if int(condition) else otherwise
+            if taken is not None:
+                self._visit(taken)
+            return
         text = cexpr(condition, self.names)
         bodies: list[tuple[Statement, ...]] = []
-        for arm, known in zip(arms, (condition, tirx.Not(condition)), strict=True):
+        for arm, known in ((then, condition), (otherwise, self.analyzer.simplify(tirx.Not(condition)))):
             with self.analyzer.constraint_scope(known):
-                bodies.append(() if arm is None else tuple(self._statements(arm)))
-        return [Branch(text, *bodies)]
+                bodies.append(self._body(arm))
+        self._emit(Branch(text, *bodies))
 
-    def _tile_op(self, call: tirx.Call) -> list[Statement]:
+    # ---- numbers ---------------------------------------------------------------------------------------------------
+
+    def _numbers(self, node: Any, moving: Sequence[tirx.Var] = ()) -> Any:
+        """``node`` with variables in place of the integers that it reads from tensors and from T.alloc_var."""
+        return replace_scalars(node, self._number, lambda load: self._is_number(load, moving))
+
+    def _is_number(self, load: tirx.BufferLoad, moving: Sequence[tirx.Var]) -> bool:
+        return self._is_variable(load.buffer) or is_scalar(load, moving)
+
+    def _is_variable(self, buffer: tirx.Buffer) -> bool:
+        return any(buffer.same_as(variable) for variable in self.variables)
+
+    def _number(self, load: tirx.BufferLoad) -> tirx.Var:
+        if self._is_variable(load.buffer):
+            return self._snapshot(load)
+        known = known_reading(load, self.bodies)
+        if known is not None:
+            return known
+        body = body_for(load, self.bodies)
+        var = tirx.Var(f"{load.buffer.name}_element", "int32")
+        body.statements.append(self.read_scalar(load, self.names.name(var)))
+        body.variables.append(var)
+        body.readings.append((load, var))
+        return var
+
+    def _snapshot(self, load: tirx.BufferLoad) -> tirx.Var:
+        """What a variable holds now: element-wise work may be done after it has changed."""
+        var = tirx.Var(f"{load.buffer.name}_now", str(load.dtype))
+        self._emit(Let(self.names.name(var), self.names.name(load.buffer.data)))
+        self.bodies[-1].variables.append(var)
+        return var
+
+    def read_scalar(self, load: tirx.BufferLoad, var: str) -> ReadScalar:
+        """The statement that reads an element of a tensor."""
+        zero, tile = tirx.IntImm("int32", 0), tirx.IntImm("int32", TILE)
+        indices = [zero] * (2 - len(load.indices)) + [self.analyzer.simplify(index) for index in load.indices]
+        shape = [tile] * (2 - len(load.indices)) + list(load.buffer.shape)
+        inside = self._inside(indices, shape)
+        leading: Any = zero
+        for index, size in zip(indices[:-2], shape[:-2], strict=True):
+            leading = leading * size + index
+        rows, cols = (tirx.floordiv(size + (TILE - 1), TILE) for size in shape[-2:])
+        row, col = (tirx.floordiv(index, tile) for index in indices[-2:])
+        return ReadScalar(
+            var,
+            str(load.buffer.name),
+            page=self.scalar((leading * rows + row) * cols + col),
+            row=self.scalar(tirx.floormod(indices[-2], tile)),
+            col=self.scalar(tirx.floormod(indices[-1], tile)),
+            inside=inside or None,
+            location=location_of(self.func),
+        )
+
+    def _tile_op(self, call: tirx.Call) -> None:
         name, buffers = tile_ops.op_name(call), tile_ops.buffers_of(call)
         location = statement_location(self.func, name, buffers)
         try:
             op = tile_ops.decode(call)
             if isinstance(op, tile_ops.CopyOp):
-                return [self._copy(op, location)]
-            if isinstance(op, tile_ops.FillOp):
-                return [self._fill(op, location)]
-            if isinstance(op, tile_ops.ReduceOp):
-                return [self._reduce(op, location)]
-            if isinstance(op, tile_ops.TransposeOp):
-                return [self._transpose(op, location)]
-            return [self._gemm(op, location)]
+                self._emit(self._copy(op, location))
+            elif isinstance(op, tile_ops.FillOp):
+                self._emit(self._fill(op, location))
+            elif isinstance(op, tile_ops.ReduceOp):
+                self._emit(self._reduce(op, location))
+            elif isinstance(op, tile_ops.TransposeOp):
+                self._emit(self._transpose(op, location))
+            else:
+                self._emit(self._gemm(op, location))
         except UnsupportedError as error:
             raise error.at(location) from None
 
@@ -281,7 +405,7 @@ class _Extraction:
         _check_floats("T.gemm", op.a, op.b, op.c)
         return Gemm(op.a.name, op.b.name, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
 
-    def _parallel(self, loop: tirx.For) -> list[Statement]:
+    def _parallel(self, loop: tirx.For) -> None:
         loops = [loop]
         while isinstance(loops[-1].body, tirx.For) and loops[-1].body.kind == tirx.ForKind.PARALLEL:
             loops.append(loops[-1].body)
@@ -289,14 +413,17 @@ class _Extraction:
             self.analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
         first = {each.loop_var: each.min for each in loops if isinstance(each.extent, tirx.IntImm) and each.extent == 1}
         inner = tirx.stmt_functor.substitute(loops[-1].body, first)
-        return self._element_stores(inner, [each for each in loops if each.loop_var not in first])
+        self._element_stores(inner, [each for each in loops if each.loop_var not in first])
 
-    def _element_stores(self, body: Any, loops: Sequence[tirx.For]) -> list[Statement]:
+    def _element_stores(self, body: Any, loops: Sequence[tirx.For]) -> None:
         try:
             stores = predicated(body)
         except UnsupportedError as error:
             raise error.at(store_location(self.func, error.subject or "")) from None
-        return [self._element_store(store, loops) for store in stores]
+        moving = [loop.loop_var for loop in loops]
+        for store in stores:
+            numbered = self._numbers(store, moving)
+            self._emit(self._element_store(numbered, loops))
 
     def _element_store(self, store: Any, loops: Sequence[tirx.For]) -> Statement:
         if not isinstance(store, tirx.BufferStore):
@@ -347,7 +474,6 @@ class _Extraction:
             )
         tensor_tiles = [-(-size // TILE) for size in shape[-2:]]
         rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
-        self._check_leading(region, mins[:-2], shape[:-2])
         leading: Any = tirx.IntImm("int32", 0)
         for index, size in zip(mins[:-2], shape[:-2], strict=True):
             leading = leading * size + index
@@ -364,13 +490,14 @@ class _Extraction:
             is_vector=is_vector,
             past_rows=past[0],
             past_cols=past[1],
+            leading_inside=self._inside(mins[:-2], shape[:-2]),
             picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
         )
 
     def _may_reach_past(self, first: Any, extent: int, size: int) -> bool:
         """Whether a block may have tiles past those of a tensor of ``size`` elements."""
         covered = 1 if extent == 1 else -(-extent // TILE) * TILE
-        return not self.analyzer.can_prove(first + covered <= -(-size // TILE) * TILE)
+        return not self.analyzer.can_prove(tirx.all(first >= 0, first + covered <= -(-size // TILE) * TILE))
 
     def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[int]) -> Picked | None:
         """The row, column or element that a block of extent 1 is."""
@@ -401,15 +528,14 @@ class _Extraction:
             )
         return block
 
-    def _check_leading(self, region: tile_ops.Region, mins: Sequence[Any], shape: Sequence[int]) -> None:
-        for axis, (index, size) in enumerate(zip(mins, shape, strict=True)):
-            if not self.analyzer.can_prove(index < size):
-                raise _refused(
-                    f"a block of {region.name} may lie past the end of dimension {axis}",
-                    region.name,
-                    found=f"index {index} of {size}",
-                    expected="an index inside",
-                )
+    def _inside(self, indices: Sequence[Any], shape: Sequence[Any]) -> str:
+        """Which of ``indices`` have to be below ``shape`` when the kernel runs, as a C++ condition; "" where all are
+        known to be."""
+        return " && ".join(
+            f"{cexpr(self.analyzer.simplify(index), self.names)} < {size}"
+            for index, size in zip(indices, shape, strict=True)
+            if not self.analyzer.can_prove(tirx.all(index >= 0, index < size))
+        )
 
     def _tile_index(self, index: tirx.PrimExpr, extent: int, region: tile_ops.Region) -> str:
         tile = tirx.IntImm("int32", TILE)
@@ -454,6 +580,10 @@ class _Extraction:
         name, shape = str(buffer.name), [int(dim) for dim in buffer.shape]
         location = location_of(buffer)
         scope = str(buffer.scope())
+        if scope in ("local.var", "local") and shape == [1] and str(buffer.dtype).startswith(("int", "bool")):
+            self.variables.append(buffer)
+            self._emit(Variable(self.names.name(buffer.data)))
+            return
         is_one = all(dim == 1 for dim in shape)
         if not scope.startswith(("shared", "local.fragment")) and not (is_one and scope.startswith("local")):
             raise _refused(
@@ -537,6 +667,7 @@ def _check_floats(construct: str, *regions: tile_ops.Region) -> None:
 
 def _tensors_read(statements: list[Statement]) -> set[str]:
     read = {s.source.tensor for s in statements if isinstance(s, Load)}
+    read |= {s.tensor for s in statements if isinstance(s, ReadScalar)}
     for statement in statements:
         if isinstance(statement, (Map, Store)):
             read |= {leaf.source.tensor for leaf in operands(statement.value) if isinstance(leaf, TensorTile)}

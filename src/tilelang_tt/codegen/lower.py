@@ -37,6 +37,7 @@ from .liveness import Liveness, set_in, stays_in_its_scope
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
 from .multicast import MulticastTensor
 from .parts_of_tiles import SPREAD_NAMES, WRITE_ROW_NAME
+from .receive import read_scalar
 from .reduce import reduce_statement
 from .state import (
     begin_merged,
@@ -47,8 +48,9 @@ from .state import (
     leave_arm,
     leave_states,
 )
-from .streams import Define, Line, Stream
+from .streams import Change, Define, Line, Stream, received, without_sends
 from .tile_program import (
+    Assign,
     Binary,
     BlockTile,
     Branch,
@@ -63,6 +65,7 @@ from .tile_program import (
     Loop,
     Map,
     Picked,
+    ReadScalar,
     Reduce,
     Statement,
     Store,
@@ -71,6 +74,7 @@ from .tile_program import (
     TileExpr,
     TileProgram,
     Unary,
+    Variable,
     operands,
     reads,
     sets,
@@ -120,6 +124,8 @@ def lower(
     if multicasts:
         ctx.reader.lines("noc_async_write_barrier();", "noc_async_atomic_barrier();")
     ctx.compute.insert_first(list(ctx.prologue))
+    wanted = {(name, role) for role in ("compute", "writer") for name in received(getattr(ctx, role).nodes)}
+    ctx.reader.nodes = without_sends(ctx.reader.nodes, wanted)
     return ctx
 
 
@@ -168,6 +174,14 @@ class _Lowering:
         elif isinstance(first, Let):
             for stream in self.ctx.streams:
                 stream.add(Define(first.var, first.value))
+        elif isinstance(first, Variable):
+            for stream in self.ctx.streams:
+                stream.add(Define(first.var, first.value, "uint32_t"))
+        elif isinstance(first, Assign):
+            for stream in self.ctx.streams:
+                stream.add(Change(first.var, first.value))
+        elif isinstance(first, ReadScalar):
+            read_scalar(self.ctx, first)
         elif isinstance(first, Map):
             self._map(first)
         elif isinstance(first, Gemm):
@@ -198,7 +212,7 @@ class _Lowering:
             open_accumulator(ctx, gemm, (loop,))
         before = dict(ctx.values)
         for stream in ctx.streams:
-            stream.open_loop(loop.var, loop.extent)
+            stream.open_loop(loop.var, loop.extent, condition=loop.condition)
         ctx.scopes.append([])
         enter_states(ctx, states)
         self._statements(loop.body)

@@ -13,7 +13,7 @@ from .parts_of_tiles import PARTS_OF_TILES
 
 VERSION = "ttnn-0.81"
 
-DATAFLOW_HEADERS = ("api/dataflow/dataflow_api.h",)
+DATAFLOW_HEADERS = ("api/dataflow/dataflow_api.h", "api/core_local_mem.h")
 COMPUTE_HEADERS = ("cstdint", "api/compute/common.h", "api/compute/compute_kernel_hw_startup.h")
 MATMUL_HEADER = "api/compute/matmul.h"
 COPY_HEADER = "api/compute/tile_move_copy.h"
@@ -260,10 +260,25 @@ inline void multicast_block(const Multicast& part, uint32_t address, uint32_t by
 }
 """
 
+READ_ELEMENT_NAME = "read_element"
+READ_ELEMENT = """\
+// An int32 of a tile: the tile is brought to l1, where rows of 16 elements lie face by face.
+template <typename Tensor>
+inline uint32_t read_element(const Tensor& tensor, uint32_t page, uint32_t row, uint32_t column, uint32_t l1) {
+    noc_async_read_page(page, tensor, l1);
+    noc_async_read_barrier();
+    const uint32_t face = row / 16 * 2 + column / 16;
+    return CoreLocalMem<const volatile uint32_t>(l1)[face * 256 + row % 16 * 16 + column % 16];
+}
+"""
+
+TILE_VALUE_HEADER = "api/compute/cb_api.h"
+
 HELPERS: Mapping[str, str] = MappingProxyType(
     {
         FLOAT_BITS_NAME: FLOAT_BITS,
         ZERO_TILE_NAME: ZERO_TILE,
+        READ_ELEMENT_NAME: READ_ELEMENT,
         FLOOR_DIV_NAME: FLOOR_DIV,
         FLOOR_MOD_NAME: FLOOR_MOD,
         MULTICAST_NAME: MULTICAST,

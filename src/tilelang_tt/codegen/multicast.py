@@ -129,7 +129,8 @@ def _loads(
             deciding[statement.var] = statement.value
         elif isinstance(statement, Loop):
             deciding[statement.var] = statement.extent
-            found += _loads(statement.body, (*around, statement.extent), deciding)
+            inside = (*around, statement.extent, statement.condition or "")
+            found += _loads(statement.body, inside, deciding)
         elif isinstance(statement, Branch):
             for arm in (statement.then, statement.otherwise):
                 found += _loads(arm, (*around, statement.condition), deciding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .circular_buffers import CircularBuffer
-from .streams import Configure, Define, For, If, Line, Node
+from .streams import Change, Configure, Define, For, If, Line, Node, Receive, Send
 
 INDENT = "    "
 
@@ -32,11 +32,14 @@ def _render(nodes: Sequence[Node], depth: int) -> list[str]:
             lines.append(f"{pad}{node.text}".rstrip())
         elif isinstance(node, Define):
             lines.append(f"{pad}{node.declaration} {node.name} = {node.value};")
-        elif isinstance(node, Configure):
+        elif isinstance(node, Change):
+            lines.append(f"{pad}{node.name} = {node.value};")
+        elif isinstance(node, (Configure, Receive, Send)):
             lines += [f"{pad}{text}" for text in node.lines]
         elif isinstance(node, For):
             step = f"++{node.var}" if node.step == 1 else f"{node.var} += {node.step}"
-            lines.append(f"{pad}for (uint32_t {node.var} = 0; {node.var} < {node.extent}; {step}) {{")
+            goes_on = f"{node.var} < {node.extent}" + (f" && {node.condition}" if node.condition else "")
+            lines.append(f"{pad}for (uint32_t {node.var} = 0; {goes_on}; {step}) {{")
             lines += _render(node.body, depth + 1)
             lines.append(f"{pad}}}")
         elif isinstance(node, If):

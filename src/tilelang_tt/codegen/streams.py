@@ -7,7 +7,8 @@ force go, those that a loop never changes move in front of it, and names nobody 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,31 @@ class Define:
 
 
 @dataclass(frozen=True)
+class Change:
+    """``name = value;``, dropped where ``name`` is not used."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Receive:
+    """``lines`` define ``name``, an integer; dropped where it is not used."""
+
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Send:
+    """``lines`` hand ``name`` to another kernel, ``role``; dropped where that has no use for it."""
+
+    name: str
+    role: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Configure:
     """Puts one unit of the core (``math`` with its unpackers, ``pack``, ``sfpu``) into a mode, unless it is in it
     already."""
@@ -40,12 +66,13 @@ class Configure:
 
 @dataclass
 class For:
-    """``for (uint32_t var = 0; var < extent; var += step)``."""
+    """``for (uint32_t var = 0; var < extent && condition; var += step)``."""
 
     var: str
     extent: str
     body: list[Node] = field(default_factory=list)
     step: int = 1
+    condition: str | None = None
 
 
 @dataclass
@@ -57,7 +84,11 @@ class If:
     otherwise: list[Node] = field(default_factory=list)
 
 
-Node = Line | Define | Configure | For | If
+Node = Line | Define | Change | Receive | Send | Configure | For | If
+
+
+_DROPPABLE = (Define, Receive)
+"""What a body may be made of that leaves no trace."""
 
 
 class Stream:
@@ -92,16 +123,16 @@ class Stream:
         """Append a configuration of ``unit``."""
         self.add(Configure(unit, mode, lines, operands))
 
-    def open_loop(self, var: str, extent: str | int, step: int = 1) -> None:
+    def open_loop(self, var: str, extent: str | int, step: int = 1, condition: str | None = None) -> None:
         """Begin a loop."""
-        loop = For(var, str(extent), step=step)
+        loop = For(var, str(extent), step=step, condition=condition)
         self.add(loop)
         self._open.append(loop.body)
 
     def close_loop(self) -> None:
         """End the innermost loop; one in which nothing was put leaves no trace."""
         body = self._open.pop()
-        if all(isinstance(node, Define) for node in body):
+        if all(isinstance(node, _DROPPABLE) for node in body):
             self._open[-1].pop()
 
     def open_branch(self, condition: str) -> None:
@@ -123,7 +154,7 @@ class Stream:
         self._open.pop()
         branch = self._open[-1][-1]
         assert isinstance(branch, If)
-        if all(isinstance(node, Define) for node in [*branch.then, *branch.otherwise]):
+        if all(isinstance(node, _DROPPABLE) for node in [*branch.then, *branch.otherwise]):
             self._open[-1].pop()
 
     def insert_first(self, nodes: list[Node]) -> None:
@@ -175,52 +206,94 @@ def _settle_loop(loop: For, in_force: dict[str, str | None]) -> list[Node]:
         else:
             in_force[unit] = None
     body = _settle(loop.body, in_force)
-    if not loop.extent.isdigit():
+    if not loop.extent.isdigit() or loop.condition is not None:
         in_force.update({unit: None for unit, found in modes.items() if len({node.mode for node in found}) > 1})
-    return [*hoisted, For(loop.var, loop.extent, body, loop.step)]
+    return [*hoisted, replace(loop, body=body)]
 
 
 def configurations(nodes: list[Node]) -> list[Configure]:
     """Every configuration of ``nodes``, loops and branches included, in program order."""
-    found: list[Configure] = []
-    for node in nodes:
-        if isinstance(node, Configure):
-            found.append(node)
-        elif isinstance(node, For):
-            found += configurations(node.body)
-        elif isinstance(node, If):
-            found += configurations(node.then) + configurations(node.otherwise)
-    return found
+    return [node for node in flat(nodes) if isinstance(node, Configure)]
 
 
 def without_unused(nodes: list[Node]) -> list[Node]:
     """``nodes`` without the definitions of names that nothing after them uses."""
-    kept, _ = _used(nodes, set())
+    changing = {
+        word for node in flat(nodes) for word in _words(node) if not (isinstance(node, Change) and word == node.name)
+    }
+    kept, _ = _used(nodes, set(), changing)
     return kept
 
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-def _used(nodes: list[Node], names: set[str]) -> tuple[list[Node], set[str]]:
+def _words(node: Node) -> set[str]:
+    """The names that ``node`` itself uses."""
+    if isinstance(node, Line):
+        texts = [node.text]
+    elif isinstance(node, (Configure, Send, Receive)):
+        texts = list(node.lines)
+    elif isinstance(node, For):
+        texts = [node.extent, node.condition or ""]
+    else:
+        texts = [node.condition if isinstance(node, If) else node.value]
+    return {word for text in texts for word in _WORD.findall(text)}
+
+
+def _used(nodes: list[Node], names: set[str], changing: set[str]) -> tuple[list[Node], set[str]]:
+    """The nodes that stay and the names that they use, ``names`` being used after them, ``changing`` somewhere."""
     kept: list[Node] = []
     for node in reversed(nodes):
-        if isinstance(node, Line):
-            names |= set(_WORD.findall(node.text))
-        elif isinstance(node, Configure):
-            names |= {word for text in node.lines for word in _WORD.findall(text)}
-        elif isinstance(node, For):
-            body, names = _used(node.body, names)
-            names |= set(_WORD.findall(node.extent))
-            node = For(node.var, node.extent, body, node.step)
-        elif isinstance(node, If):
-            then, in_then = _used(node.then, set(names))
-            otherwise, in_otherwise = _used(node.otherwise, set(names))
-            names = in_then | in_otherwise | set(_WORD.findall(node.condition))
-            node = If(node.condition, then, otherwise)
-        elif node.name not in names:
+        if isinstance(node, (Define, Receive)) and node.name not in names:
             continue
-        else:
-            names |= set(_WORD.findall(node.value))
+        if isinstance(node, Change):
+            if node.name not in changing:
+                continue
+            names = names | {node.name}
+        elif isinstance(node, For):
+            body, names = _used(node.body, names, changing)
+            node = replace(node, body=body)
+        elif isinstance(node, If):
+            then, in_then = _used(node.then, names, changing)
+            otherwise, in_otherwise = _used(node.otherwise, names, changing)
+            names = in_then | in_otherwise
+            node = If(node.condition, then, otherwise)
+        names = names | _words(node)
         kept.append(node)
     return kept[::-1], names
+
+
+def received(nodes: list[Node]) -> set[str]:
+    """The names that ``nodes`` get from another kernel and use."""
+    return {node.name for node in flat(without_unused(nodes)) if isinstance(node, Receive)}
+
+
+def flat(nodes: list[Node]) -> Iterator[Node]:
+    """Every node, those inside of loops and branches included."""
+    for node in nodes:
+        yield node
+        for body in inner(node):
+            yield from flat(body)
+
+
+def inner(node: Node) -> tuple[list[Node], ...]:
+    """The nodes in a loop, or in each arm of a branch."""
+    if isinstance(node, For):
+        return (node.body,)
+    return (node.then, node.otherwise) if isinstance(node, If) else ()
+
+
+def without_sends(nodes: list[Node], wanted: Collection[tuple[str, str]]) -> list[Node]:
+    """``nodes`` without what is sent to a kernel that has no use for it; ``wanted``: pairs of name and role."""
+    kept: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Send) and (node.name, node.role) not in wanted:
+            continue
+        if isinstance(node, For):
+            node = replace(node, body=without_sends(node.body, wanted))
+        elif isinstance(node, If):
+            arms = (without_sends(arm, wanted) for arm in (node.then, node.otherwise))
+            node = If(node.condition, *arms)
+        kept.append(node)
+    return kept

@@ -55,11 +55,13 @@ class TensorBlock:
     is_vector: bool = False
     past_rows: bool = False
     past_cols: bool = False
+    leading_inside: str = ""
+    """A C++ condition for the leading dimensions' indices to lie inside, where that is known only when it runs."""
     picked: Picked | None = None
 
     def inside(self, r: str, c: str) -> str | None:
         """Whether tile (r, c) of the block is one of the tensor, as a C++ condition; None where all are."""
-        conditions = []
+        conditions = [self.leading_inside] if self.leading_inside else []
         if self.past_rows:
             conditions.append(f"{_sum(self.row, r)} < {self.tensor_rows}")
         if self.past_cols:
@@ -226,12 +228,16 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Loop:
-    """``for var in range(extent)``, which may run not at all where ``may_be_empty``."""
+    """``for var in range(extent)``, while ``condition``.
+
+    ``may_be_empty``: it may run not at all.
+    """
 
     var: str
     extent: str
     body: tuple[Statement, ...]
     may_be_empty: bool = False
+    condition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,36 @@ class Let:
     value: str
 
 
-Statement = Load | Store | Map | Gemm | Reduce | Loop | Branch | Let
+@dataclass(frozen=True)
+class Variable:
+    """An integer that statements change: ``var`` begins as ``value``."""
+
+    var: str
+    value: str = "0"
+
+
+@dataclass(frozen=True)
+class Assign:
+    """``var``, a Variable, becomes ``value``."""
+
+    var: str
+    value: str
+
+
+@dataclass(frozen=True)
+class ReadScalar:
+    """``var`` = the element (``row``, ``col``) of an int32 tile, ``page`` of a tensor; 0 unless ``inside``."""
+
+    var: str
+    tensor: str
+    page: str
+    row: str
+    col: str
+    inside: str | None = None
+    location: SourceLocation | None = None
+
+
+Statement = Load | Store | Map | Gemm | Reduce | Loop | Branch | Let | Variable | Assign | ReadScalar
 
 
 @dataclass(frozen=True)

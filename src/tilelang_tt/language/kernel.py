@@ -6,7 +6,7 @@ blockIdx.x runs along N, by blockIdx.y along M, by blockIdx.z along the batch B,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
 from . import tile_ops
+from .exits import exit_conditions
 from .source import location_of
 
 BLOCK_ROLES = {"blockIdx.x": "N", "blockIdx.y": "M", "blockIdx.z": "B"}
@@ -125,23 +126,36 @@ class _Walk:
             for statement in node.seq:
                 self.visit(statement, loops)
         elif isinstance(node, tirx.For):
-            self.visit(node.body, loops if _is_block_loop(node) else (*loops, node))
+            self._loads(node.min, loops)
+            self._loads(node.extent, loops)
+            self._guarded(node.body, loops if _is_block_loop(node) else (*loops, node), exit_conditions(node.body))
+        elif isinstance(node, tirx.While):
+            self._loads(node.condition, loops)
+            self._guarded(node.body, loops, (node.condition, *exit_conditions(node.body)))
         elif isinstance(node, tirx.SBlockRealize):
             self.visit(node.block.body, loops)
         elif isinstance(node, tirx.Bind):
+            self._loads(node.value, loops)
             if not any(node.var.same_as(var) for var in self.block_vars):
                 self.lets[node.var] = self.inlined(node.value)
         elif isinstance(node, tirx.IfThenElse):
-            self.guards.append(self.inlined(node.condition))
-            self.visit(node.then_case, loops)
-            if node.else_case is not None:
-                self.visit(node.else_case, loops)
-            self.guards.pop()
+            self._loads(node.condition, loops)
+            for arm in (node.then_case, node.else_case):
+                if arm is not None:
+                    self._guarded(arm, loops, (node.condition,))
         elif isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
             self._tile_op(node.value, loops)
         elif isinstance(node, tirx.BufferStore):
             self._element(node.buffer, node.indices, loops, writes=True)
-            self._loads(node.value, loops)
+            for expr in (*node.indices, node.value):
+                self._loads(expr, loops)
+
+    def _guarded(self, body: Any, loops: tuple[tirx.For, ...], conditions: Iterable[tirx.PrimExpr]) -> None:
+        """Visit ``body``, which is reached only as ``conditions`` decide."""
+        guards = list(self.guards)
+        self.guards += [self.inlined(condition) for condition in conditions]
+        self.visit(body, loops)
+        self.guards = guards
 
     def inlined(self, expr: tirx.PrimExpr) -> tirx.PrimExpr:
         """``expr`` with the kernel's let-bound variables replaced by their values."""
@@ -153,6 +167,10 @@ class _Walk:
             for argument in call.args
             if isinstance(argument, tirx.Call) and str(argument.op.name) == "tl.region"
         ]
+        for argument in call.args:
+            if isinstance(argument, tirx.Call) and str(argument.op.name) == "tl.region":
+                for index in argument.args[0].indices:
+                    self._loads(index, loops)
         into = next((region.name for region, _ in regions[1:] if not region.is_global), None)
         for region, access in regions:
             if region.is_global:
@@ -354,6 +372,8 @@ def _follows(own: list[_Use], walk: _Walk, grid: LaunchGrid) -> Literal["M", "N"
     """See :attr:`TensorAccess.follows`."""
     into = {use.into for use in own} - {None}
     mixed = any(use.into in into and not any(use is mine for mine in own) for use in walk.uses)
+    if any(set(use.region.extents) == {1} for use in own):
+        return None
     deciding = [expr for use in own for expr in (*use.region.mins, *use.guards)]
     deciding += [walk.inlined(expr) for use in own for loop in use.loops for expr in (loop.min, loop.extent)]
     if not own or mixed or any(use.writes for use in own) or any(_reads_memory(expr) for expr in deciding):

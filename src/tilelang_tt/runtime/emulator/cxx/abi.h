@@ -102,6 +102,9 @@ void emu_noc_multicast(
 );
 void emu_noc_atomic_barrier(std::uint32_t noc, emu::Site site);
 
+// An element of 4 bytes of a page that the compute kernel has waited for
+std::uint32_t emu_cb_value(std::uint32_t cb, std::uint32_t page, std::uint32_t element, emu::Site site);
+
 // The core's own L1, as a host pointer that is valid for `size` bytes
 void* emu_l1(std::uint32_t address, std::uint32_t size, bool writes, emu::Site site);
 

@@ -286,6 +286,22 @@ std::uint32_t emu_cb_read_ptr(std::uint32_t index, emu::Site site) {
 std::uint32_t emu_cb_page_size(std::uint32_t index, emu::Site site) { return get_cb(enter(site), index).page_bytes(); }
 DataFormat emu_cb_format(std::uint32_t index, emu::Site site) { return get_cb(enter(site), index).spec->format; }
 
+std::uint32_t emu_cb_value(std::uint32_t index, std::uint32_t page, std::uint32_t element, emu::Site site) {
+    Core& core = enter(site);
+    const CircularBuffer& cb = get_cb(core, index);
+    if (page >= cb.waited) {
+        KERNEL_ERROR(index, "a value is read from page %u, but %u pages were waited for", page, cb.waited);
+    }
+    if (element >= cb.page_bytes() / 4 || cb.read_page + page >= cb.spec->pages) {
+        KERNEL_ERROR(index, "value %u of page %u lies past the end", element, page);
+    }
+    const std::uint32_t offset = cb.spec->address + (cb.read_page + page) * cb.page_bytes() + element * 4;
+    check_l1_content(core, offset, 4, index);
+    std::uint32_t value;
+    std::memcpy(&value, core.l1->at(offset), 4);
+    return value;
+}
+
 std::uint32_t emu_arg(std::uint32_t index, emu::Site site) {
     Core& core = enter(site);
     if (index >= core.spec.args.size()) {
