@@ -65,6 +65,21 @@ def test_remainders_of_indices():
     run("remainders_of_indices", tolerance=1e-6)
 
 
+def test_parts_of_one_tensor_of_several_sizes():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((2, 64, 64), F)):
+        with T.Kernel(1, threads=128) as bx:
+            c = T.alloc_fragment((64, 64), F)
+            for k in T.serial(2):
+                for i, j in T.Parallel(64, 64):
+                    c[i, j] = A[3, 4] + A[5, 6] * A[i, j]
+                for i, j in T.Parallel(64, 64):
+                    c[i, j] = c[i, j] + A[i, 7] * A[8, j]
+                T.copy(c, C[k, 0, 0])
+
+    check(kernel, lambda a: (a[3, 4] + a[5, 6] * a + a[:, 7, None] * a[8]).expand(2, 64, 64))
+
+
 def test_maxima_of_columns_keep_tf32():
     run("maxima_of_columns", tolerance=2**-10)
 

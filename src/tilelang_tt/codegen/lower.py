@@ -566,8 +566,8 @@ class _Lowering:
     def _direct_tiles(self, source: TensorBlock) -> Tiles:
         """A block of a tensor that an expression reads without a copy: brought once for all its readings."""
         if source not in self.direct:
-            number = sum(other.tensor == source.tensor for other in self.direct)
-            name = direct_name(source.tensor, number)
+            base = direct_name(source, 0)
+            name = direct_name(source, sum(direct_name(other, 0) == base for other in self.direct))
             started: list[_Started] = []
             self.direct[source] = self._tensor_tiles(source, name, started)
             self._finish_reads(started)
@@ -599,14 +599,15 @@ def _loaded_in(outer: Statement) -> list[str]:
         if isinstance(statement, Load):
             names.append(statement.dst)
         elif isinstance(statement, (Map, Store)):
-            tensors = [leaf.source.tensor for leaf in operands(statement.value) if isinstance(leaf, TensorTile)]
-            names += [direct_name(tensor, number) for tensor in tensors for number in range(len(tensors))]
+            sources = [leaf.source for leaf in operands(statement.value) if isinstance(leaf, TensorTile)]
+            names += [direct_name(source, number) for source in sources for number in range(len(sources))]
     return list(dict.fromkeys(names))
 
 
-def direct_name(tensor: str, number: int) -> str:
-    """What the circular buffer for the ``number``-th block of ``tensor`` in an expression is called after."""
-    return f"{tensor}_direct" + (f"_{number + 1}" if number else "")
+def direct_name(source: TensorBlock, number: int) -> str:
+    """What the circular buffer for the ``number``-th block of a tensor in an expression is called after, of those of
+    one size."""
+    return f"{source.tensor}_direct_{source.rows}x{source.cols}" + (f"_{number + 1}" if number else "")
 
 
 def _access(broadcast: Broadcast, tiles: Tiles) -> Access:
