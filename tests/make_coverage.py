@@ -6,7 +6,7 @@ from pathlib import Path
 TABLE = Path(__file__).parent.parent / "docs" / "coverage.md"
 SECTIONS = (
     "Copies", "Products", "Reductions", "Vectors", "Expressions", "Integers", "Conditions", "Loops", "Tensors", "Edges",
-    "Threads",
+    "Sizes known at launch", "Threads",
 )  # fmt: skip
 HEAD = """# What of the tile language compiles
 

@@ -1172,3 +1172,46 @@ def test_hints_for_gpus():
             T.copy(C_local, C[0, 0])
 
     check(kernel, torch.matmul)
+
+
+# ---- sizes known at launch -----------------------------------------------------------------------------------------
+
+
+@supported("Sizes known at launch", "`T.dynamic`, `T.symbolic`: grids, tensors, vectors, loops, masks")
+@pytest.mark.parametrize(("m", "n"), [(64, 64), (100, 40), (1, 200)])
+def test_symbolic_sizes(m, n):
+    M, N = T.dynamic("m"), T.symbolic("n")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M, N), D), scale: T.Tensor((N,), D), out: T.Tensor((M,), F)):
+        with T.Kernel(T.ceildiv(M, 64), threads=128) as bx:
+            A_local = T.alloc_fragment((64, 32), F)
+            scale_shared = T.alloc_shared((32,), D)
+            total = T.alloc_fragment((64,), F)
+            T.clear(total)
+            for k in T.Pipelined(T.ceildiv(N, 32)):
+                T.copy(A[bx * 64, k * 32], A_local)
+                T.copy(scale[k * 32], scale_shared)
+                for i, j in T.Parallel(64, 32):
+                    A_local[i, j] = T.if_then_else(k * 32 + j < N - 1, A_local[i, j] * scale_shared[j], 1)
+                for i, j in T.Parallel(64, 32):
+                    A_local[i, j] = T.if_then_else(k * 32 + j < N, A_local[i, j], 0)
+                T.reduce_sum(A_local, total, dim=1, clear=False)
+            T.copy(total, out[bx * 64])
+
+    given = [torch.randn(m, n).to(torch.bfloat16), torch.randn(n).to(torch.bfloat16)]
+    check(kernel, lambda a, v: (a * v)[:, :-1].sum(1) + 1, inputs=given)
+
+
+@supported("Sizes known at launch", "dimensions computed of them: `(M * 2, N)`, where another tensor has `M` itself")
+def test_computed_dimensions():
+    M = T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M, 32), D), C: T.Tensor((M * 2, 32), D)):
+        with T.Kernel(T.ceildiv(M * 2, 32), threads=128) as bx:
+            A_shared = T.alloc_shared((32, 32), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    check(kernel, lambda a: torch.cat([a, torch.zeros_like(a)]), inputs=[torch.randn(50, 32).to(torch.bfloat16)])

@@ -82,22 +82,6 @@ def test_serial_elements():
     return kernel
 
 
-@refused(
-    "Loops", "grids whose size is known only when they run (`T.dynamic`)", "the launch grid's blockIdx.x is symbolic"
-)
-def test_dynamic_grid():
-    M = T.dynamic("m")
-
-    @T.prim_func
-    def kernel(A: T.Tensor((M, 64), D), C: T.Tensor((M, 64), D)):
-        with T.Kernel(T.ceildiv(M, 32), threads=128) as bx:
-            A_shared = T.alloc_shared((32, 64), D)
-            T.copy(A[bx * 32, 0], A_shared)
-            T.copy(A_shared, C[bx * 32, 0])
-
-    return kernel
-
-
 @refused("Vectors", "stored to one column of a matrix", "one column of C is written, among others in a hardware tile")
 def test_store_to_a_column():
     @T.prim_func
@@ -255,3 +239,72 @@ def test_thread_local_buffers():
 
 def test_the_table_is_up_to_date():
     assert make_coverage.TABLE.read_text() == make_coverage.table()
+
+
+@refused("Sizes known at launch", "on-chip buffers of such a size", "has a size that is known only at launch")
+def test_on_chip_buffers_of_symbolic_size():
+    M = T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, M), D), C: T.Tensor((64, M), D)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, M), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+@refused("Sizes known at launch", "`T.Parallel` over such a size", "has an extent that is not constant")
+def test_parallel_over_a_symbolic_size():
+    M = T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, M), D), C: T.Tensor((64, M), D)):
+        with T.Kernel(64, threads=128) as bx:
+            for j in T.Parallel(M):
+                C[bx, j] = A[bx, j]
+
+    return kernel
+
+
+@refused("Sizes known at launch", "two symbols of one name", "two sizes are called m")
+def test_two_symbols_of_one_name():
+    M, other = T.dynamic("m"), T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M, 32), D), C: T.Tensor((other, 32), D)):
+        with T.Kernel(T.ceildiv(M, 32), threads=128) as bx:
+            A_shared = T.alloc_shared((32, 32), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+@refused("Sizes known at launch", "symbols of another type than int32", "size m is no int32")
+def test_symbols_of_64_bits():
+    M = T.dynamic("m", "int64")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M, 32), D), C: T.Tensor((M, 32), D)):
+        with T.Kernel(T.ceildiv(M, 32), threads=128) as bx:
+            A_shared = T.alloc_shared((32, 32), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel
+
+
+@refused("Sizes known at launch", "symbols that are no whole dimension", "of A cannot be computed at launch")
+def test_symbols_that_no_tensor_tells():
+    M = T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((M * 32, 32), D), C: T.Tensor((64, 32), D)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 32), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, C[bx * 32, 0])
+
+    return kernel

@@ -7,6 +7,8 @@ from typing import Final
 # Given by the user.
 USER_LAYOUT: Final = "tt.user_layout"
 USER_SCHEDULE: Final = "tt.user_schedule"
+# The schedule's key for the representative sizes of symbolic dimensions.
+DYNAMIC_KEY: Final = "dynamic"
 
 # The device the function is compiled for, by name or as a plain dictionary (see devices.Device.to_dict).
 DEVICE: Final = "tt.device"
@@ -41,6 +43,9 @@ POLICY: Final = "tt.policy"
 ORDER: Final = "tt.order"
 # Tensors whose blocks one core of a group reads and multicasts to the others (none where absent).
 MULTICAST: Final = "tt.multicast"
+# Of kernels with symbolic sizes: the sizes that the attributes above are for, and the launch grid and reduction steps
+# as expressions (see sizes.py).
+DYNAMIC: Final = "tt.dynamic"
 
 # Written by InferTTStorage for a tensor that is stored as a view of itself (layout/storage.py): shape, split and order.
 STORAGE_PREFIX: Final = "tt.storage."

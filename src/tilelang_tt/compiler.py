@@ -17,8 +17,10 @@ from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.kernel import read_kernel
 from .language.plain import plain_attrs
 from .layout.shards import check_alignment
+from .partition import WorkPartition, launch_cores, parse_user_schedule
 from .program import Program
-from .program.spec import ShardSpec, WorkloadSpec
+from .program.spec import DynamicSpec, ShardSpec, WorkloadSpec
+from .sizes import from_plain
 from .transform.common import device_of, layout_of, projection_of
 from .transform.infer_tt_storage import InferTTStorage
 from .transform.pipeline import TTPipeline
@@ -73,7 +75,8 @@ def compile(
     func = InferTTStorage()(tvm.IRModule({"main": func}))["main"]
     lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
     spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
-    return Program(msgspec.structs.replace(spec, workload=_workload(func, lowered)), sources)
+    workload, dynamic = _workload(func, lowered), _dynamic(func, lowered, chip)
+    return Program(msgspec.structs.replace(spec, workload=workload, dynamic=dynamic), sources)
 
 
 def _dictionaries(func: tirx.PrimFunc, layout: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -100,6 +103,27 @@ def _workload(func: tirx.PrimFunc, lowered: tirx.PrimFunc) -> WorkloadSpec:
     """What the partition was made for, for :meth:`Program.explain`."""
     workload = workload_of(func, read_kernel(func), plain_attrs(lowered))
     return msgspec.structs.replace(workload, legacy_ranges=attrs.TILES_PER_CORE in plain_attrs(func))
+
+
+def _dynamic(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> DynamicSpec | None:
+    """What a launch at other sizes needs; None where all sizes are fixed."""
+    plain = plain_attrs(lowered)
+    if attrs.DYNAMIC not in plain:
+        return None
+    described = plain[attrs.DYNAMIC]
+    schedule = dict(plain.get(attrs.USER_SCHEDULE, {}))
+    legacy_cores = plain_attrs(func).get(attrs.NUM_CORES)
+    if legacy_cores is not None:
+        schedule["num_cores"] = min(legacy_cores, schedule.get("num_cores", legacy_cores))
+    gx, gy, gz = (from_plain(size) for size in described["grid"])
+    return DynamicSpec(
+        sizes=dict(described["sizes"]),
+        shapes=tuple(tensor.dims for tensor in read_kernel(func).tensors),
+        grid=(gx, gy, gz),
+        kt=from_plain(described["Kt"]),
+        schedule=schedule,
+        cores=launch_cores(WorkPartition.from_attrs(plain), device, parse_user_schedule(schedule)),
+    )
 
 
 def _outputs(func: tirx.PrimFunc, out_idx: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -130,6 +130,8 @@ def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: T
     nodes: list[Node] = list(buffer_indices(list(ctx.buffers)))
     for index, name in enumerate(partition.runtime_arg_names):
         nodes.append(Define(name, f"get_arg_val<uint32_t>({index})"))
+    for place, size in enumerate(program.sizes, len(program.tensors)):
+        nodes.append(Define(size, f"get_common_arg_val<uint32_t>({place})"))
     if role == "compute":
         return nodes
     if role == "reader":
@@ -176,8 +178,11 @@ def _comment(role: Role, program: TileProgram, partition: WorkPartition) -> list
     mt, nt = partition.grid_tiles
     words = ", ".join(MULTICAST_ARGS)
     multicast = [f"and for its part in the multicast of {name}: {words}" for name in partition.multicast]
+    made = f"{mt} x {nt} work tiles on {len(partition.core_ranges)} cores"
+    if program.sizes:
+        made = f"made at launch from the size{'s' if len(program.sizes) > 1 else ''} {', '.join(program.sizes)}"
     return [
         f"{program.name}, {role} kernel: {_DUTY[role]}.",
-        f"Work partition: {partition.mode}, {mt} x {nt} work tiles on {len(partition.core_ranges)} cores.",
+        f"Work partition: {partition.mode}, {made}.",
         f"Runtime arguments of a core: {'; '.join([', '.join(partition.runtime_arg_names), *multicast])}.",
     ]

@@ -18,7 +18,10 @@ from ..language.exits import break_out, is_break, is_continue, leaves
 from ..language.kernel import kernel_name, tensor_params
 from ..language.plain import plain_attrs
 from ..language.source import location_of, statement_location, store_location
-from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR
+from ..language.symbols import symbols_of
+from ..sizes import from_plain
+from ..transform.common import grid_exprs
+from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR, is_one
 from .access import Access, access
 from .cexpr import Names, cexpr
 from .elements import element_expr
@@ -50,7 +53,6 @@ from .tile_program import (
 )
 
 REDUCTIONS = ("sum", "max", "min", "abssum", "absmax")
-_GRID_KEYS = {"blockIdx.x": attrs.GRID_X, "blockIdx.y": attrs.GRID_Y, "blockIdx.z": attrs.GRID_Z}
 
 
 def extract(func: tirx.PrimFunc) -> TileProgram:
@@ -83,6 +85,8 @@ class _Extraction:
 
     def run(self) -> TileProgram:
         self.plain = plain_attrs(self.func)
+        self.symbols = symbols_of(self.func)
+        self.symbols.bind(self.analyzer)
         for buffer in tensor_params(self.func):
             self._check_tensor(buffer)
         loop = self._loop_over(LOOP_VAR)
@@ -93,6 +97,7 @@ class _Extraction:
                 hint="run GridToPersistentTT before code generation",
             )
         self._bound_arguments()
+        sizes = tuple(self.names.name(var) for var in self.symbols.variables.values())
         shard_loop = self._shard_loop()
         self.names.name(loop.loop_var)
         statements = self._body(loop.body, loop.loop_var)
@@ -106,6 +111,7 @@ class _Extraction:
             shard_loop,
             self.block_axes,
             frozenset(self.plain.get(attrs.RUNTIME_CONSTANTS, {})),
+            sizes,
         )
         return neutralise(program)
 
@@ -131,12 +137,24 @@ class _Extraction:
 
     def _bound_arguments(self) -> None:
         """Tell the analyzer the values of the runtime arguments that every core shares."""
-        constants: Mapping[str, int] = self.plain.get(attrs.RUNTIME_CONSTANTS, {})
+        known = self._known_arguments()
         for param in self.func.params:
             name = str(param.name)
             self.names.name(param)
-            if name in constants:
-                self.analyzer.bind(param, tirx.IntImm("int32", constants[name]))
+            if name in known:
+                self.analyzer.bind(param, known[name])
+
+    def _known_arguments(self) -> dict[str, tirx.PrimExpr]:
+        """Values that hold at every launch, by name."""
+        constants: Mapping[str, int] = self.plain.get(attrs.RUNTIME_CONSTANTS, {})
+        known: dict[str, tirx.PrimExpr] = {name: tirx.IntImm("int32", value) for name, value in constants.items()}
+        if attrs.DYNAMIC not in self.plain:
+            return known
+        # What follows from the plane is another at every launch; shards stay as they are.
+        known = {name: value for name, value in known.items() if name in attrs.LOCAL_SHARD_ARGS}
+        grid, kt = grid_exprs(self.func, self.plain), from_plain(self.plain[attrs.DYNAMIC]["Kt"])
+        rows = grid["blockIdx.y"] * grid["blockIdx.z"]
+        return known | {"Mt": rows, "Nt": grid["blockIdx.x"], "Kt": self.symbols.expr(kt)}
 
     def _tensors(self, body: Loop) -> tuple[TensorInfo, ...]:
         statements = walk((body,))
@@ -146,7 +164,8 @@ class _Extraction:
         for buffer in tensor_params(self.func):
             name = str(buffer.name)
             direction = "inout" if name in read & written else "out" if name in written else "in"
-            infos.append(TensorInfo(name, tuple(int(dim) for dim in buffer.shape), str(buffer.dtype), direction))
+            shape = tuple(size for dim in buffer.shape if (size := self.symbols.value(dim)) is not None)
+            infos.append(TensorInfo(name, shape, str(buffer.dtype), direction))
         return tuple(infos)
 
     # ---- statements ------------------------------------------------------------------------------------------------
@@ -224,7 +243,7 @@ class _Extraction:
         if tag is None:
             self.analyzer.bind(var, value)
         else:
-            self.analyzer.bind(var, tvm.ir.Range(0, self.plain[_GRID_KEYS[tag]]))
+            self.analyzer.bind(var, tvm.ir.Range(0, grid_exprs(self.func, self.plain)[tag]))
             self.block_axes[self.names.name(var)] = "N" if tag == "blockIdx.x" else "M"
 
     def _loop(self, loop: tirx.For) -> None:
@@ -460,11 +479,12 @@ class _Extraction:
         Raises:
             UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix along the rest.
         """
-        shape = [int(dim) for dim in region.buffer.shape]
+        shape: list[Any] = list(region.buffer.shape)
         mins, extents = list(region.mins), list(region.extents)
         is_vector = len(shape) == 1 and extents[0] > 1
         if len(shape) == 1:
-            shape, mins, extents = [1, *shape], [tirx.IntImm("int32", 0), *mins], [1, *extents]
+            shape = [tirx.IntImm("int32", 1), *shape]
+            mins, extents = [tirx.IntImm("int32", 0), *mins], [1, *extents]
         if any(extent != 1 for extent in extents[:-2]):
             raise _refused(
                 f"a block of {region.name} spans several matrices",
@@ -472,7 +492,7 @@ class _Extraction:
                 found=extents,
                 expected="the last two dimensions",
             )
-        tensor_tiles = [-(-size // TILE) for size in shape[-2:]]
+        tensor_tiles = [self.analyzer.simplify(tirx.floordiv(size + (TILE - 1), TILE)) for size in shape[-2:]]
         rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
         leading: Any = tirx.IntImm("int32", 0)
         for index, size in zip(mins[:-2], shape[:-2], strict=True):
@@ -485,8 +505,8 @@ class _Extraction:
             col=self._tile_index(mins[-1], extents[-1], region),
             rows=rows,
             cols=cols,
-            tensor_rows=tensor_tiles[0],
-            tensor_cols=tensor_tiles[1],
+            tensor_rows=cexpr(tensor_tiles[0], self.names),
+            tensor_cols=cexpr(tensor_tiles[1], self.names),
             is_vector=is_vector,
             past_rows=past[0],
             past_cols=past[1],
@@ -494,12 +514,13 @@ class _Extraction:
             picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
         )
 
-    def _may_reach_past(self, first: Any, extent: int, size: int) -> bool:
+    def _may_reach_past(self, first: Any, extent: int, size: Any) -> bool:
         """Whether a block may have tiles past those of a tensor of ``size`` elements."""
         covered = 1 if extent == 1 else -(-extent // TILE) * TILE
-        return not self.analyzer.can_prove(tirx.all(first >= 0, first + covered <= -(-size // TILE) * TILE))
+        end = tirx.floordiv(size + (TILE - 1), TILE) * TILE
+        return not (self.analyzer.can_prove(first >= 0) and self.analyzer.can_prove(first + covered <= end))
 
-    def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[int]) -> Picked | None:
+    def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any]) -> Picked | None:
         """The row, column or element that a block of extent 1 is."""
         if all(extent > 1 for extent in extents):
             return None
@@ -508,7 +529,7 @@ class _Extraction:
             cexpr(self.analyzer.simplify(tirx.floormod(first, tile)), self.names) if extent == 1 else None
             for first, extent in zip(mins, extents, strict=True)
         )
-        return Picked(row, col, all(size == 1 for size, extent in zip(shape, extents, strict=True) if extent == 1))
+        return Picked(row, col, all(is_one(size) for size, extent in zip(shape, extents, strict=True) if extent == 1))
 
     def _target(self, region: tile_ops.Region) -> TensorBlock:
         """A region of a tensor that is written.
@@ -522,7 +543,7 @@ class _Extraction:
             raise _refused(
                 f"{what} of {region.name} is written, among others in a hardware tile",
                 region.name,
-                found=f"{list(region.extents)} of {[int(dim) for dim in region.buffer.shape]}",
+                found=f"{list(region.extents)} of {list(region.buffer.shape)}",
                 expected="whole tiles or whole rows of elements",
                 hint="write a row, or a tensor that has nothing else",
             )
@@ -532,9 +553,9 @@ class _Extraction:
         """Which of ``indices`` have to be below ``shape`` when the kernel runs, as a C++ condition; "" where all are
         known to be."""
         return " && ".join(
-            f"{cexpr(self.analyzer.simplify(index), self.names)} < {size}"
+            f"{self.scalar(index)} < {self.scalar(size)}"
             for index, size in zip(indices, shape, strict=True)
-            if not self.analyzer.can_prove(tirx.all(index >= 0, index < size))
+            if not (self.analyzer.can_prove(index >= 0) and self.analyzer.can_prove(index < size))
         )
 
     def _tile_index(self, index: tirx.PrimExpr, extent: int, region: tile_ops.Region) -> str:
@@ -549,7 +570,7 @@ class _Extraction:
         return cexpr(self.analyzer.simplify(tirx.floordiv(index, tile)), self.names)
 
     def _tiles(
-        self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[int], region: tile_ops.Region
+        self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any], region: tile_ops.Region
     ) -> int:
         """The hardware tiles of a block along ``axis``: whole ones, up to the tensor's end, or part of one."""
         extent = extents[axis]

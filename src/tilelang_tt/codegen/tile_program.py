@@ -39,9 +39,9 @@ class TensorBlock:
     """A rectangle of a tensor: ``rows`` x ``cols`` tiles from tile (``row``, ``col``) on.
 
     ``leading`` is the index of the matrix among those that the leading dimensions count ("0" for a matrix);
-    ``tensor_rows`` and ``tensor_cols`` are the size in tiles of each of these matrices. Of a vector, a row of tiles,
-    only the first row of elements counts. ``past_rows`` and ``past_cols``: the block may reach past the tensor's end.
-    ``picked``: of these tiles only a row, a column or an element is meant.
+    ``tensor_rows`` and ``tensor_cols`` (C++ expressions) are the size in tiles of each of these matrices. Of a vector,
+    a row of tiles, only the first row of elements counts. ``past_rows`` and ``past_cols``: the block may reach past the
+    tensor's end. ``picked``: of these tiles only a row, a column or an element is meant.
     """
 
     tensor: str
@@ -50,8 +50,8 @@ class TensorBlock:
     col: str
     rows: int
     cols: int
-    tensor_rows: int
-    tensor_cols: int
+    tensor_rows: str
+    tensor_cols: str
     is_vector: bool = False
     past_rows: bool = False
     past_cols: bool = False
@@ -305,7 +305,9 @@ class TileProgram:
 
     ``tile_loop`` runs over the core's work tiles; where a core has several shards, over those of one, inside
     ``shard_loop``, whose body defines what the tile loop uses of the shard. ``block_axes``: which axis of the work
-    plane, "M" or "N", each block index is of; ``constants``: the runtime arguments that are the same on every core.
+    plane, "M" or "N", each block index is of; ``constants``: the runtime arguments that are the same on every core;
+    ``sizes``: the C++ names of the symbolic sizes, in the order of the common runtime arguments behind the tensors'
+    addresses.
     """
 
     name: str
@@ -315,6 +317,7 @@ class TileProgram:
     shard_loop: Loop | None = None
     block_axes: Mapping[str, str] = field(default_factory=dict)
     constants: frozenset[str] = frozenset()
+    sizes: tuple[str, ...] = ()
 
     def block(self, name: str) -> Block:
         """The on-chip buffer called ``name``."""
@@ -369,12 +372,12 @@ def sets(statement: Statement) -> str | None:
     return statement.c if isinstance(statement, Gemm) else None
 
 
-def _product(expr: str, factor: int) -> str:
-    if expr == "0" or factor == 0:
+def _product(a: str, b: str) -> str:
+    if "0" in (a, b):
         return "0"
-    if factor == 1:
-        return expr
-    return f"{factor * int(expr)}" if expr.isdigit() else f"{_atom(expr)} * {factor}"
+    if "1" in (a, b):
+        return b if a == "1" else a
+    return str(int(a) * int(b)) if a.isdigit() and b.isdigit() else f"{_atom(a)} * {_atom(b)}"
 
 
 def _sum(*terms: str) -> str:

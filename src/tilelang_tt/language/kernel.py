@@ -14,22 +14,29 @@ from tilelang import tvm
 from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
+from ..sizes import Size, evaluate
 from . import tile_ops
 from .exits import exit_conditions
 from .source import location_of
+from .symbols import Symbols, check_constant, check_unknown_sizes, parallel_extent, symbols_of
 
 BLOCK_ROLES = {"blockIdx.x": "N", "blockIdx.y": "M", "blockIdx.z": "B"}
 
 
 @dataclass(frozen=True)
 class LaunchGrid:
-    """``T.Kernel(gx, gy, gz)``: extents and variables by thread tag.
+    """``T.Kernel(gx, gy, gz)``: extents, variables and extents as expressions of symbolic sizes, by thread tag.
 
-    Absent dimensions have extent 1 and no variable.
+    Extents are those at the representative sizes. Absent dimensions have extent 1 and no variable.
     """
 
     extents: Mapping[str, int]
     variables: Mapping[str, tirx.Var]
+    exprs: Mapping[str, tirx.PrimExpr]
+
+    def expr(self, tag: str) -> tirx.PrimExpr:
+        """The extent of a dimension."""
+        return self.exprs.get(tag, tirx.IntImm("int32", 1))
 
     @property
     def gx(self) -> int:
@@ -53,10 +60,13 @@ class TensorAccess:
 
     Per dimension: ``roles`` ("M", "N", "K", "B", or "" where no block index or reduction loop moves along it) and
     ``block_elems``, the elements that one work tile (or reduction step) covers: the stride of its index, or the size of
-    the region where nothing moves along it.
+    the region where nothing moves along it. ``shape`` is in elements, at the representative sizes of symbolic
+    dimensions; ``dims`` are the dimensions as expressions of them.
     """
 
     buffer: tirx.Buffer
+    shape: tuple[int, ...]
+    dims: tuple[Size, ...]
     roles: tuple[str, ...]
     block_elems: tuple[int, ...]
     read: bool
@@ -69,11 +79,6 @@ class TensorAccess:
     def name(self) -> str:
         """The parameter's name."""
         return str(self.buffer.name)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape in elements."""
-        return tuple(int(dim) for dim in self.buffer.shape)
 
     @property
     def dtype(self) -> str:
@@ -93,6 +98,10 @@ class KernelInfo:
     kt: int
     """Reduction steps: the product of the extents of the reduction loops around one another, 1 where there is none."""
 
+    kt_expr: tirx.PrimExpr
+    """The same as an expression of symbolic sizes; ``kt`` is its value at the representative ones."""
+
+    symbols: Symbols
     reduction_loops: tuple[tirx.For, ...]
     pipeline_depth: Mapping[str, int]
     """Tensor name -> ``num_stages`` of the pipelined loop that loads it (1 where it has none)."""
@@ -133,6 +142,8 @@ class _Walk:
             self._loads(node.condition, loops)
             self._guarded(node.body, loops, (node.condition, *exit_conditions(node.body)))
         elif isinstance(node, tirx.SBlockRealize):
+            for buffer in node.block.alloc_buffers:
+                check_constant(buffer)
             self.visit(node.block.body, loops)
         elif isinstance(node, tirx.Bind):
             self._loads(node.value, loops)
@@ -182,7 +193,7 @@ class _Walk:
         if not tile_ops.is_global(buffer):
             return
         parallel = {loop.loop_var: tirx.IntImm("int32", 0) for loop in loops if loop.kind == tirx.ForKind.PARALLEL}
-        extents = {loop.loop_var: int(loop.extent) for loop in loops if loop.loop_var in parallel}
+        extents = {loop.loop_var: parallel_extent(loop) for loop in loops if loop.loop_var in parallel}
         indices = [self.inlined(index) for index in indices]
         sizes = [_extent_of(index, extents) for index in indices]
         origin = [tirx.stmt_functor.substitute(index, parallel) for index in indices]
@@ -213,24 +224,18 @@ def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
     """The launch grid of ``func``.
 
     Raises:
-        UnsupportedError: ``unsupported``, when the function launches no grid, or one of symbolic size.
+        UnsupportedError: ``unsupported``, when the function launches no grid, or one that cannot be computed at launch.
     """
+    symbols = symbols_of(func)
     extents: dict[str, int] = {}
     variables: dict[str, tirx.Var] = {}
+    exprs: dict[str, tirx.PrimExpr] = {}
 
     def visit(node: Any) -> None:
         if isinstance(node, tirx.For) and _is_block_loop(node):
             tag = str(node.thread_binding.thread_tag)
-            if not isinstance(node.extent, tirx.IntImm):
-                raise UnsupportedError(
-                    Code.UNSUPPORTED,
-                    f"the launch grid's {tag} is symbolic",
-                    subject=tag,
-                    found=node.extent,
-                    expected="a constant extent",
-                    location=location_of(func),
-                )
-            extents[tag], variables[tag] = int(node.extent), node.loop_var
+            exprs[tag] = arith.Analyzer().simplify(node.extent)
+            extents[tag], variables[tag] = _grid_extent(func, symbols, tag, exprs[tag]), node.loop_var
 
     tirx.stmt_functor.post_order_visit(func.body, visit)
     if not extents:
@@ -241,7 +246,18 @@ def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
             expected="a kernel that launches its blocks with T.Kernel, before GridToPersistentTT",
             location=location_of(func),
         )
-    return LaunchGrid(extents, variables)
+    return LaunchGrid(extents, variables, exprs)
+
+
+def _grid_extent(func: tirx.PrimFunc, symbols: Symbols, tag: str, expr: tirx.PrimExpr) -> int:
+    """The extent at the representative sizes."""
+    try:
+        symbols.size(expr, f"the launch grid's {tag}")
+    except UnsupportedError as error:
+        raise error.at(location_of(func)) from None
+    extent = symbols.value(expr)
+    assert extent is not None
+    return extent
 
 
 def tensor_params(func: tirx.PrimFunc) -> list[tirx.Buffer]:
@@ -260,18 +276,9 @@ def read_kernel(func: tirx.PrimFunc) -> KernelInfo:
     """Everything the passes ask of ``func``.
 
     Raises:
-        UnsupportedError: ``unsupported``, for symbolic shapes or grids and for what has no place in a tile kernel.
+        UnsupportedError: ``unsupported``, for shapes and grids that the tensors at launch do not tell, and for what has
+            no place in a tile kernel.
     """
-    for buffer in tensor_params(func):
-        if not all(isinstance(dim, tirx.IntImm) for dim in buffer.shape):
-            raise UnsupportedError(
-                Code.UNSUPPORTED,
-                f"tensor {buffer.name} has a symbolic shape",
-                subject=str(buffer.name),
-                found=list(buffer.shape),
-                expected="constant dimensions",
-                location=location_of(buffer),
-            )
     for param in func.params:
         if param not in func.buffer_map:
             raise UnsupportedError(
@@ -283,19 +290,29 @@ def read_kernel(func: tirx.PrimFunc) -> KernelInfo:
                 hint="make it a constant of the function that makes the kernel",
                 location=location_of(func),
             )
+    check_unknown_sizes(func, symbols_of(func))
     return read_block(func, func.body, launch_grid(func))
 
 
 def read_block(func: tirx.PrimFunc, body: tirx.Stmt, grid: LaunchGrid) -> KernelInfo:
     """The same of what ``body`` of ``func`` does in one block of ``grid``, whose variables may be bound in it."""
+    symbols = symbols_of(func)
     walk = _Walk(block_vars=tuple(grid.variables.values()))
-    walk.visit(body, ())
+    try:
+        walk.visit(body, ())
+    except UnsupportedError as error:
+        raise error.at(location_of(func)) from None
     reductions = _reduction_loops(walk)
-    kt = max((_steps([loop for loop in nest if loop in reductions]) for nest in _nests(walk)), default=1)
+    steps = [_steps([loop for loop in nest if loop in reductions], symbols) for nest in _nests(walk)]
+    kt_expr = _most(steps, symbols)
+    kt = symbols.value(kt_expr)
+    assert kt is not None
     return KernelInfo(
         grid=grid,
-        tensors=tuple(_access(buffer, walk, grid, reductions) for buffer in tensor_params(func)),
+        tensors=tuple(_access(buffer, walk, grid, reductions, symbols) for buffer in tensor_params(func)),
         kt=kt,
+        kt_expr=kt_expr,
+        symbols=symbols,
         reduction_loops=tuple(reductions),
         pipeline_depth=_pipeline_depth(walk.uses),
     )
@@ -335,12 +352,26 @@ def _reduction_loops(walk: _Walk) -> list[tirx.For]:
     return kept
 
 
-def _steps(nest: list[tirx.For]) -> int:
-    steps = 1
+def _steps(nest: list[tirx.For], symbols: Symbols) -> tirx.PrimExpr:
+    """The product of the loops' extents, of those that depend on symbolic sizes only."""
+    steps: tirx.PrimExpr = tirx.IntImm("int32", 1)
     for loop in nest:
-        if isinstance(loop.extent, tirx.IntImm):
-            steps *= int(loop.extent)
-    return steps
+        if symbols.value(loop.extent) is not None:
+            steps = steps * loop.extent
+    return arith.Analyzer().simplify(steps)
+
+
+def _most(steps: list[tirx.PrimExpr], symbols: Symbols) -> tirx.PrimExpr:
+    """The largest of several numbers of steps, at least 1."""
+    analyzer = arith.Analyzer()
+    symbols.bind(analyzer)
+    most: tirx.PrimExpr = tirx.IntImm("int32", 1)
+    for expr in steps:
+        if analyzer.can_prove(expr >= most):
+            most = expr
+        elif not analyzer.can_prove(most >= expr):
+            most = tirx.max(most, expr)
+    return most
 
 
 def _pipeline_depth(uses: list[_Use]) -> dict[str, int]:
@@ -353,15 +384,20 @@ def _pipeline_depth(uses: list[_Use]) -> dict[str, int]:
     return depth
 
 
-def _access(buffer: tirx.Buffer, walk: _Walk, grid: LaunchGrid, reductions: list[tirx.For]) -> TensorAccess:
+def _access(
+    buffer: tirx.Buffer, walk: _Walk, grid: LaunchGrid, reductions: list[tirx.For], symbols: Symbols
+) -> TensorAccess:
     own = [use for use in walk.uses if use.region.buffer.same_as(buffer)]
+    dims, shape = _shape(buffer, symbols)
     role_of = [(var, BLOCK_ROLES[tag]) for tag, var in grid.variables.items()]
     role_of += [(loop.loop_var, "K") for loop in reductions]
-    dims = [_dimension(axis, buffer, own, role_of) for axis in range(len(buffer.shape))]
+    moved = [_dimension(axis, shape, own, role_of) for axis in range(len(shape))]
     return TensorAccess(
         buffer=buffer,
-        roles=tuple(role for role, _ in dims),
-        block_elems=tuple(elems for _, elems in dims),
+        shape=shape,
+        dims=dims,
+        roles=tuple(role for role, _ in moved),
+        block_elems=tuple(elems for _, elems in moved),
         read=any(not use.writes for use in own),
         written=any(use.writes for use in own),
         follows=_follows(own, walk, grid),
@@ -396,14 +432,24 @@ def _reads_memory(expr: tirx.PrimExpr) -> bool:
     return bool(found)
 
 
+def _shape(buffer: tirx.Buffer, symbols: Symbols) -> tuple[tuple[Size, ...], tuple[int, ...]]:
+    """The dimensions as expressions of symbolic sizes, and at the representative ones."""
+    simplified = [arith.Analyzer().simplify(dim) for dim in buffer.shape]
+    try:
+        dims = tuple(symbols.size(dim, f"dimension {axis} of {buffer.name}") for axis, dim in enumerate(simplified))
+    except UnsupportedError as error:
+        raise error.at(location_of(buffer)) from None
+    return dims, tuple(evaluate(dim, symbols.sizes) for dim in dims)
+
+
 def _dimension(
-    axis: int, buffer: tirx.Buffer, uses: list[_Use], role_of: list[tuple[tirx.Var, str]]
+    axis: int, shape: tuple[int, ...], uses: list[_Use], role_of: list[tuple[tirx.Var, str]]
 ) -> tuple[str, int]:
     """Role and elements per block of one dimension; no role where accesses disagree or the index is not affine."""
     seen = {_index_role(use.region.mins[axis], use.region.extents[axis], role_of) for use in uses}
     if len(seen) == 1:
         return seen.pop()
-    return "", int(buffer.shape[axis])
+    return "", shape[axis]
 
 
 def _index_role(index: tirx.PrimExpr, extent: int, role_of: list[tuple[tirx.Var, str]]) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from .engine import PlacedBuffer, partition
 from .grid import WorkGrid
 from .legacy import LegacySchedule, default_legacy_schedule, parse_legacy_schedule
 from .planner import Plan, plan
-from .relaunch import repartition
+from .relaunch import launch_cores, repartition
 from .schedule import UserSchedule, parse_user_schedule
 from .shard_maps import ShardMap
 from .verify_inputs import verify_buffers, verify_schedule
@@ -25,6 +25,7 @@ __all__ = [
     "WorkPartition",
     "cost_of",
     "default_legacy_schedule",
+    "launch_cores",
     "parse_legacy_schedule",
     "parse_user_schedule",
     "partition",

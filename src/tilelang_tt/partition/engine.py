@@ -176,7 +176,7 @@ def _global(
                 expected=f"{list(only)} in global mode",
                 hint='set "partition_mode": "local_shard"' if schedule.partition_mode == AUTO else None,
             )
-    cores = _global_cores(device, schedule, legacy)
+    cores = global_cores(device, schedule, legacy)
     order, block = _numbering(schedule.order, plane, buffers)
     if legacy is not None and legacy.tiles_per_core is not None:
         check_core_count(len(legacy.tiles_per_core), len(cores), "tt_tiles_per_core", _core_set(device, schedule))
@@ -203,7 +203,8 @@ def _global(
     )
 
 
-def _global_cores(device: Device, schedule: UserSchedule, legacy: LegacySchedule | None) -> list[Core]:
+def global_cores(device: Device, schedule: UserSchedule, legacy: LegacySchedule | None = None) -> list[Core]:
+    """The cores that share a plane, row by row. Raises where the schedules ask for more than there are."""
     cores = sorted(schedule.available_cores(device), key=lambda core: (core[1], core[0]))
     limits = [("num_cores", schedule.num_cores)]
     if legacy is not None:
@@ -462,11 +463,12 @@ def _by_given_shards(
             found=f"{list(shard_grid)} shards of {list(shape)}: {covered} work tiles",
             expected=f"at least {[grid.mt, grid.nt]}",
         )
-    cores = _cores_for_given_shards(shard_grid, device, schedule)
+    cores = cores_for_given_shards(shard_grid, device, schedule)
     return _local_shard(grid, kt, ShardMap("shard_grid", False, shard_grid, shape, cores), schedule.order)
 
 
-def _cores_for_given_shards(shard_grid: tuple[int, int], device: Device, schedule: UserSchedule) -> tuple[Core, ...]:
+def cores_for_given_shards(shard_grid: tuple[int, int], device: Device, schedule: UserSchedule) -> tuple[Core, ...]:
+    """The core of every shard of a schedule's own, row by row. Raises where there are too few cores."""
     available, shards = schedule.available_cores(device), shard_grid[0] * shard_grid[1]
     if schedule.num_cores is not None:
         check_core_count(schedule.num_cores, len(available), "num_cores", _core_set(device, schedule))

@@ -10,11 +10,11 @@ from dataclasses import replace
 from math import prod
 
 from ..attrs import GLOBAL, RUNTIME_ARG_NAMES
-from ..devices import Device
+from ..devices import Core, Device
 from ..errors import Code, PartitionError
-from .engine import PlacedBuffer, partition
+from .engine import PlacedBuffer, cores_for_given_shards, global_cores, partition
 from .grid import WorkGrid
-from .policies import BLOCK_2D, Named
+from .policies import AUTO_POLICY, BLOCK_2D, MATCH_SHARD, ROW_MAJOR, Named
 from .schedule import UserSchedule
 from .verify import clipped_shard
 from .work_partition import WorkPartition
@@ -40,15 +40,17 @@ def repartition(
             :func:`partition`.
     """
     kt = made.runtime_constants["Kt"] if kt is None else kt
+    schedule = schedule or UserSchedule(policy=AUTO_POLICY)
+    if made.mode != GLOBAL and made.driving_buffer is None and schedule.shard_grid is not None:
+        # Shards of the schedule's own may have work now that had none before.
+        return partition(grid, kt, device, (), replace(schedule, grid_tiles=None))
     if made.mode != GLOBAL:
         return _clipped(made, grid, kt)
-    fixed = replace(schedule or UserSchedule(), partition_mode=GLOBAL, grid_tiles=None, local_shape_tiles=None)
-    policy, order = Named.parse(made.policy), made.order
-    # A cut into rectangles was made for another plane; everything else about the policy stays.
-    kind = BLOCK_2D if policy is not None and policy.kind == BLOCK_2D else made.policy
+    fixed = replace(schedule, partition_mode=GLOBAL, grid_tiles=None, local_shape_tiles=None, runtime_args=None)
+    policy, order = _asked(made, schedule)
     # Only what each multicast buffer follows matters of it.
     buffers = [PlacedBuffer(name, written=False, follows=item.follows) for name, item in made.multicast.items()]
-    fixed = replace(fixed, policy=kind, order=order, runtime_args=None, multicast=tuple(made.multicast))
+    fixed = replace(fixed, policy=policy, order=order, multicast=tuple(made.multicast))
     again = partition(grid, kt, device, buffers, fixed)
     if again.runtime_arg_names != made.runtime_arg_names:
         raise PartitionError(
@@ -59,6 +61,30 @@ def repartition(
             expected=list(made.runtime_arg_names),
         )
     return again
+
+
+def launch_cores(made: WorkPartition, device: Device, schedule: UserSchedule) -> tuple[Core, ...]:
+    """The cores that have work in some partition of :func:`repartition`, row by row."""
+    if made.mode == GLOBAL:
+        return tuple(global_cores(device, schedule))
+    if made.driving_buffer is not None:
+        return made.cores
+    cores = cores_for_given_shards(made.shard_grid, device, schedule)
+    return tuple(sorted(cores, key=lambda core: (core[1], core[0])))
+
+
+def _asked(made: WorkPartition, schedule: UserSchedule) -> tuple[str, str]:
+    """Policy and order for any plane: as the user has them, or else as they were chosen.
+
+    The sizes in the names of ``made`` may have been cut off by its plane.
+    """
+    policy, order = schedule.policy, schedule.order
+    if policy == AUTO_POLICY:
+        # A cut into rectangles was chosen for another plane.
+        chosen = Named.parse(made.policy)
+        policy = BLOCK_2D if chosen is not None and chosen.kind == BLOCK_2D else made.policy
+        order = made.order if order == ROW_MAJOR else order
+    return policy, made.order if order == MATCH_SHARD else order
 
 
 def _clipped(made: WorkPartition, grid: WorkGrid, kt: int) -> WorkPartition:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from .._plain import core_range_tuple, int_tuple, is_int, str_tuple
-from ..attrs import GLOBAL, LOCAL_SHARD
+from .._plain import INT32_MAX, core_range_tuple, int_tuple, is_int, str_tuple
+from ..attrs import DYNAMIC_KEY, GLOBAL, LOCAL_SHARD
 from ..devices import Core, CoreRange, Device, expand_ranges
 from ..errors import Code, ScheduleError, SourceLocation, nearest
 from .policies import CONTIGUOUS, ORDERS, POLICIES, ROW_MAJOR, Named
@@ -22,7 +22,10 @@ _PAIRS = {
     "local_shape_tiles": "[Sm, Sn]",
     "core_grid": "[x, y]",
 }
-_KEYS = ("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order", "multicast")
+_KEYS = (
+    *("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order", "multicast"),
+    DYNAMIC_KEY,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class UserSchedule:
             local_shard mode.
         multicast: the tensors whose blocks one core of a group reads and sends to the others; None for none, or with
             policy "auto" for what is modelled fastest.
+        dynamic: symbolic size -> the size that the partition is made for before the real one is known.
     """
 
     partition_mode: Literal["global", "local_shard", "auto"] = "auto"
@@ -57,6 +61,7 @@ class UserSchedule:
     policy: str = "contiguous"
     order: str = "row_major"
     multicast: tuple[str, ...] | None = None
+    dynamic: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_legacy(self) -> bool:
@@ -136,6 +141,7 @@ def _parse(raw: Any) -> UserSchedule:
         policy=_named(raw, "policy", POLICIES, "contiguous"),
         order=_named(raw, "order", ORDERS, "row_major"),
         multicast=_buffer_names(raw, "multicast"),
+        dynamic=_dynamic(raw),
     )
 
 
@@ -189,6 +195,17 @@ def _core_ranges(raw: Mapping[str, Any]) -> tuple[CoreRange, ...] | None:
         expected = "rectangles [x0, y0, x1, y1] with 0 <= x0 <= x1 and 0 <= y0 <= y1"
         _fail("core_ranges", "is wrong", raw["core_ranges"], expected)
     return ranges
+
+
+def _dynamic(raw: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    sizes = raw.get(DYNAMIC_KEY, {})
+    expected = f"a dictionary from symbolic sizes to integers from 1 to {INT32_MAX}"
+    if not isinstance(sizes, Mapping):
+        _fail(DYNAMIC_KEY, "is wrong", sizes, expected)
+    for name, size in sizes.items():
+        if not isinstance(name, str) or not is_int(size, minimum=1) or size > INT32_MAX:
+            _fail(DYNAMIC_KEY, "is wrong", f"{name}: {size}", expected)
+    return tuple(sizes.items())
 
 
 def _named(raw: Mapping[str, Any], key: str, known: Mapping[str, tuple[int, ...]], default: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from math import prod
 
+from .._plain import INT32_MAX
 from ..errors import Code, ProgramError, TTError
 from ..formats import stored_tiles, tile_bytes
-from .spec import CircularBufferSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
+from ..sizes import Size, SizeExpr, evaluate, names_in, size_text
+from .spec import CircularBufferSpec, DynamicSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
 
 MAX_CIRCULAR_BUFFERS = 32
 MAX_SEMAPHORES = 16
@@ -60,6 +63,8 @@ def _problems(spec: ProgramSpec) -> Iterable[str]:
         if name not in names:
             yield f"a multicast of {name!r}, which is no tensor"
     yield from _partition_problems(spec)
+    if spec.dynamic is not None:
+        yield from _dynamic_problems(spec, spec.dynamic)
 
 
 def _repeated(what: str, values: list[str] | list[int]) -> Iterable[str]:
@@ -129,5 +134,47 @@ def _partition_problems(spec: ProgramSpec) -> Iterable[str]:
 
     try:
         WorkPartition.from_spec(spec.partition).verify(spec.device)
+    except TTError as error:
+        yield str(error)
+
+
+def _dynamic_problems(spec: ProgramSpec, dynamic: DynamicSpec) -> Iterable[str]:
+    if len(dynamic.shapes) != len(spec.tensors):
+        yield f"shapes of {len(dynamic.shapes)} tensors of {len(spec.tensors)}"
+        return
+    used = {name for size in (*dynamic.grid, dynamic.kt, *chain(*dynamic.shapes)) for name in names_in(size)}
+    whole = {dim for dims in dynamic.shapes for dim in dims if isinstance(dim, str)}
+    for name in sorted(used | set(dynamic.sizes)):
+        if name not in dynamic.sizes or name not in whole or not 1 <= dynamic.sizes[name] <= INT32_MAX:
+            yield f"size {name!r} of {dynamic.sizes.get(name)}, a dimension of {'a' if name in whole else 'no'} tensor"
+            return
+    for tensor, dims in zip(spec.tensors, dynamic.shapes, strict=True):
+        yield from _differs(f"the shape of {tensor.name!r}", dims, tensor.shape, dynamic.sizes)
+    yield from _differs(
+        "the reduction steps", [dynamic.kt], [spec.partition.runtime_constants.get("Kt")], dynamic.sizes
+    )
+    gx, gy, gz = dynamic.grid
+    rows = SizeExpr("*", gy, gz)
+    yield from _differs("the launch grid", [rows, gx], spec.partition.grid_tiles, dynamic.sizes)
+    running = {(row[0], row[1]) for row in spec.partition.core_ranges}
+    if not running <= set(dynamic.cores) or any(core not in spec.device for core in dynamic.cores):
+        yield f"cores {list(dynamic.cores)} for a launch of any size"
+    yield from _schedule_problems(dynamic)
+
+
+def _differs(what: str, found: Sequence[Size], stated: Sequence[int | None], sizes: Mapping[str, int]) -> Iterable[str]:
+    try:
+        values = [evaluate(size, sizes) for size in found]
+    except ZeroDivisionError:
+        values = None
+    if values != list(stated):
+        yield f"{what} as {list(stated)} and as {[size_text(size) for size in found]} of {dict(sizes)}"
+
+
+def _schedule_problems(dynamic: DynamicSpec) -> Iterable[str]:
+    from ..partition import parse_user_schedule
+
+    try:
+        parse_user_schedule(dynamic.schedule)
     except TTError as error:
         yield str(error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Code, ProgramError, TTError
@@ -29,6 +30,7 @@ class Explanation:
         runners_up: the other legal plans that the schedule's cores allow, best first.
         modelled: plans that code generation cannot execute yet.
         core_map: work tiles per core, as text.
+        sizes: the symbolic sizes that all of this is for; empty where all sizes are fixed.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Explanation:
     runners_up: tuple[Candidate, ...]
     modelled: tuple[Candidate, ...]
     core_map: str
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain values: cycles and bytes as numbers, plans by name."""
@@ -49,6 +52,7 @@ class Explanation:
             "decided_by": self.decided_by,
             "in_place": list(self.in_place),
             "moved": list(self.moved),
+            "sizes": dict(self.sizes),
             "chosen": _plain(self.chosen),
             "runners_up": [_plain(candidate) for candidate in self.runners_up],
             "not_executable": [_plain(candidate) for candidate in self.modelled],
@@ -57,8 +61,10 @@ class Explanation:
     def __str__(self) -> str:
         cost = self.chosen.cost
         in_place, moved = (", ".join(names) or "nothing" for names in (self.in_place, self.moved))
+        sizes = ", ".join(f"{name} = {size}" for name, size in self.sizes.items())
         lines = [
             f"{self.name} on {self.device}: {self.chosen.name}",
+            *([f"  planned for {sizes}; at launch the real sizes are shared out the same way"] if sizes else []),
             f"  decided by: {self.decided_by}",
             f"  in place: {in_place}; over the network: {moved}",
             f"  modelled time: {_cycles(cost.cycles)}, bound by {cost.bound}",
@@ -114,6 +120,7 @@ def explain(spec: ProgramSpec) -> Explanation:
         runners_up=tuple(candidate for candidate in runners_up if candidate.name != chosen.name),
         modelled=modelled,
         core_map=made.core_map(spec.device),
+        sizes={} if spec.dynamic is None else spec.dynamic.sizes,
     )
 
 

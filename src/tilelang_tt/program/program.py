@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import storage
+from .relaunch import Relaunches
 from .spec import ProgramSpec
 
 if TYPE_CHECKING:
@@ -25,10 +26,22 @@ class Program:
     def __init__(self, spec: ProgramSpec, sources: Mapping[str, str]) -> None:
         self.spec = spec
         self._sources = dict(sources)
+        self._relaunches = None if spec.dynamic is None else Relaunches(spec)
+
+    def spec_for(self, shapes: Sequence[tuple[int, ...] | None]) -> ProgramSpec:
+        """The program's data for a launch on tensors of these shapes, in parameter order; None for one not given.
+
+        It is made once per shapes; its kernels are those of :attr:`spec`, which it is where no size is symbolic.
+
+        Raises:
+            ProgramError: ``argument-shape`` or ``argument-count``, for shapes that symbolic sizes cannot have.
+            PartitionError: ``shard-grid-coverage`` or ``number-too-large``, for sizes that cannot be launched.
+        """
+        return self.spec if self._relaunches is None else self._relaunches.at(shapes)
 
     @property
     def partition(self) -> WorkPartition:
-        """Which core works on which work tiles."""
+        """Which core works on which work tiles; at the representative sizes, where sizes are symbolic."""
         from ..partition import WorkPartition
 
         return WorkPartition.from_spec(self.spec.partition)

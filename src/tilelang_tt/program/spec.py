@@ -14,6 +14,7 @@ import msgspec
 
 from ..devices import Device
 from ..formats import DataFormat
+from ..sizes import Size
 
 SCHEMA_VERSION = 1
 
@@ -137,7 +138,7 @@ class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     of ``accessors`` (encoded by the executor), and ``named_args`` by name. Per-core runtime arguments are the
     program's canonical ones (``WorkPartition.core_payload``) and behind them, for each of the partition's ``multicast``
     in their order, ``MULTICAST_ARGS``; the same for all three kernels. Common runtime arguments are the addresses of
-    all tensors, in parameter order.
+    all tensors, in parameter order, then the symbolic sizes (:class:`DynamicSpec`).
     """
 
     role: Role
@@ -219,6 +220,27 @@ class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """Whether the user's own legacy schedule says which core gets which tiles."""
 
 
+class DynamicSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+    """What of a program is another at every launch, and how it follows from the tensors' shapes.
+
+    The program's tensors and partition are those at ``sizes``; :func:`tilelang_tt.program.relaunch.at_sizes` gives them
+    at others.
+    """
+
+    sizes: dict[str, int]
+    """Symbol -> size, in the order in which they follow the addresses in the kernels' common runtime arguments."""
+    shapes: tuple[tuple[Size, ...], ...]
+    """Of every tensor, in parameter order; each symbol is a whole dimension of one of them."""
+    grid: tuple[Size, Size, Size]
+    """Extents of blockIdx.x, y and z."""
+    kt: Size
+    """Reduction steps."""
+    schedule: dict[str, Any]
+    """The user's schedule, which every partition of the program keeps to."""
+    cores: tuple[tuple[int, int], ...]
+    """The cores that have work at some size: a device launches the program on all of them."""
+
+
 class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """A whole program: what to place where, and what each core runs."""
 
@@ -231,6 +253,8 @@ class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     semaphores: tuple[SemaphoreSpec, ...] = ()
     workload: WorkloadSpec | None = None
     """None in programs that were saved without it."""
+    dynamic: DynamicSpec | None = None
+    """None for a program whose shapes are fixed."""
     out_idx: tuple[int, ...] = ()
     """Parameters that a call allocates and returns instead of taking."""
 

@@ -96,7 +96,7 @@ def _decode_spec(encoded: bytes | msgspec.Raw, origin: str) -> ProgramSpec:
     try:
         version = msgspec.json.decode(encoded, type=_Version).schema_version
         spec = msgspec.json.decode(encoded, type=ProgramSpec) if version == SCHEMA_VERSION else None
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _malformed("the program's data is not of its schema", origin, error) from None
     if spec is not None:
         check(spec, origin)

@@ -30,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         program = load(options.directory)
-        tensors = _tensors(program.spec, _read(options.inputs))
+        arrays = _read(options.inputs)
+        _check_names(program.spec, arrays)
+        shapes = [arrays[tensor.name].shape if tensor.name in arrays else None for tensor in program.spec.tensors]
+        spec = program.spec_for(shapes)
+        tensors = [_tensor(tensor, arrays.get(tensor.name)) for tensor in spec.tensors]
         given = [tensor for index, tensor in enumerate(tensors) if index not in program.spec.out_idx]
         result, report = call(program, given, executor=options.executor)
         returned = result if len(program.spec.out_idx) > 1 else [result]
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TTError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{program.spec.name}: {len(program.spec.partition.core_ranges)} cores of {program.spec.device.name}")
+    print(f"{spec.name}: {len(spec.partition.core_ranges)} cores of {spec.device.name}")
     for name, tensor in written.items():
         print(f"  {name}: {tensor.dtype.name} {list(tensor.shape)}")
     if report is not None:
@@ -80,7 +84,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     )
 
 
-def _tensors(spec: ProgramSpec, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+def _check_names(spec: ProgramSpec, arrays: Mapping[str, np.ndarray]) -> None:
     """An array for every parameter."""
     names = [tensor.name for tensor in spec.tensors]
     for name in arrays:
@@ -102,10 +106,9 @@ def _tensors(spec: ProgramSpec, arrays: Mapping[str, np.ndarray]) -> list[Any]:
             found=", ".join(arrays) or "no arrays",
             expected=", ".join(tensor.name for tensor in spec.tensors if tensor.direction != "out"),
         )
-    return [_tensor(tensor, arrays.get(tensor.name)) for tensor in spec.tensors]
 
 
-def _tensor(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
+def _tensor(spec: TensorSpec, array: np.ndarray | None) -> Any:
     dtype = dtype_of(spec.dtype)
     if array is None:
         return np.zeros(spec.host_shape, dtype)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Code, ExecutionError, ProgramError, nearest
+from ..program.relaunch import has_work
 from ..program.spec import ProgramSpec
 from .host_tensors import HostTensor, allocate, bind, is_torch
+from .report import no_work
 
 if TYPE_CHECKING:
     from ..program import Program
@@ -62,11 +64,12 @@ def call(program: Program, tensors: Sequence[Any], *, executor: str | None = Non
         return call_on_device(program, tensors), None
     given = iter(tensors)
     as_torch = any(is_torch(tensor) for tensor in tensors)
+    spec = program.spec_for(shapes_given(spec, tensors))
     returned = {index: allocate(spec.tensors[index], torch=as_torch) for index in spec.out_idx}
     bound = [
         bind(tensor, returned[index] if index in returned else next(given)) for index, tensor in enumerate(spec.tensors)
     ]
-    report = _emulate(program, bound)
+    report = _emulate(spec, program.sources, bound)
     return as_result([returned[index] for index in spec.out_idx]), report
 
 
@@ -83,10 +86,28 @@ def is_ttnn(tensor: Any) -> bool:
     return ttnn is not None and hasattr(ttnn, "Tensor") and isinstance(tensor, ttnn.Tensor)
 
 
-def _emulate(program: Program, bound: Sequence[HostTensor]) -> RunReport:
+def shapes_given(spec: ProgramSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
+    """The shapes of the arguments of a call, by parameter; None for outputs that it returns."""
+    given = iter(tensors)
+    return shapes_of(spec, [None if index in spec.out_idx else next(given) for index in range(len(spec.tensors))])
+
+
+def shapes_of(spec: ProgramSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
+    """The shapes of tensors for all parameters, by their rank: ttnn keeps a vector [n] as the matrix [1, n], too."""
+    shapes: list[tuple[int, ...] | None] = []
+    for parameter, tensor in zip(spec.tensors, tensors, strict=True):
+        found = getattr(tensor, "shape", None)
+        shape = None if found is None or spec.dynamic is None else tuple(found)
+        shapes.append(shape[1:] if shape and len(parameter.shape) == 1 and shape[:-1] == (1,) else shape)
+    return shapes
+
+
+def _emulate(spec: ProgramSpec, sources: Mapping[str, str], bound: Sequence[HostTensor]) -> RunReport:
     from . import emulator
 
-    report = emulator.run(program.spec, program.sources, [tensor.array for tensor in bound])
+    if not has_work(spec):
+        return no_work(spec)
+    report = emulator.run(spec, sources, [tensor.array for tensor in bound])
     for tensor in bound:
         tensor.write_back()
     return report

@@ -144,7 +144,9 @@ def _torch_memory(spec: TensorSpec, tensor: Any) -> np.ndarray:
 
 
 def _check_writable(spec: TensorSpec, view: np.ndarray) -> None:
-    repeated = any(stride == 0 and size > 1 for stride, size in zip(view.strides, view.shape, strict=True))
+    repeated = view.size > 0 and any(
+        stride == 0 and size > 1 for stride, size in zip(view.strides, view.shape, strict=True)
+    )
     if not view.flags.writeable or repeated:
         raise ProgramError(
             Code.BAD_VALUE,

@@ -129,6 +129,31 @@ def device_place(device: Device, core: Core) -> Core:
     return core if device.noc is None else (device.noc.worker_columns[core[0]], device.noc.worker_rows[core[1]])
 
 
+def size_args(spec: ProgramSpec) -> list[int]:
+    """The common runtime arguments behind the tensors' addresses: the symbolic sizes."""
+    return [] if spec.dynamic is None else list(spec.dynamic.sizes.values())
+
+
+def launch_args(spec: ProgramSpec, noc_place: Callable[[Core], Core]) -> dict[Core, tuple[int, ...]]:
+    """The runtime arguments of every core that a device launches the program on, see :func:`core_args`.
+
+    They are the same cores at all symbolic sizes, so that the device takes them for one program: those without work at
+    these have a count of 0.
+    """
+    names, constants = spec.partition.runtime_arg_names, spec.partition.runtime_constants
+    idle = tuple(constants.get(name, 0) for name in names)
+    everywhere = () if spec.dynamic is None else spec.dynamic.cores
+    return {
+        **dict.fromkeys(everywhere, idle),
+        **dict(zip(core_coordinates(spec), core_args(spec, noc_place), strict=True)),
+    }
+
+
+def launched_cores(spec: ProgramSpec) -> list[Core]:
+    """The cores that a device launches the program on, each once."""
+    return list(dict.fromkeys([*(() if spec.dynamic is None else spec.dynamic.cores), *core_coordinates(spec)]))
+
+
 def core_coordinates(spec: ProgramSpec) -> list[tuple[int, int]]:
     """The cores that run the program, in the order of its per-core arguments."""
     return [(row[0], row[1]) for row in spec.partition.core_ranges]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from ..program.spec import ProgramSpec
+from .tiles import tile_shape
+
 
 class NocBytes(msgspec.Struct, frozen=True):
     """Bytes on the network on chip, by kind. A core that reads its own L1 through it counts as local."""
@@ -66,3 +69,12 @@ class RunReport(msgspec.Struct, frozen=True):
     """Bytes times routers passed, on NoC 0 (reader) and NoC 1 (writer); None where the geometry is not known."""
     unwritten_pages: dict[str, int]
     """Pages of each output tensor that no kernel wrote; they keep what the caller's array held."""
+
+
+def no_work(spec: ProgramSpec) -> RunReport:
+    """The report of a launch grid without blocks."""
+    banks = (0,) * spec.device.dram_banks
+    nothing = {tensor.name: 0 for tensor in spec.tensors}
+    hops = None if spec.device.noc is None else (0, 0)
+    pages = {tensor.name: tile_shape(tensor.shape).pages for tensor in spec.tensors if tensor.direction != "in"}
+    return RunReport((), TileOps(), NocBytes(), banks, banks, nothing, dict(nothing), hops, pages)

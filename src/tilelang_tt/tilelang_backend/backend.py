@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilelang.backend.device_codegen import DeviceCodegen
 from tilelang.backend.execution_backend import ExecutionBackendSpec
@@ -32,10 +31,10 @@ def _build(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
     return build(mod, target)
 
 
-def _run(program: str, *addresses: ctypes.c_void_p) -> None:
+def _run(program: str, *arguments: Any) -> None:
     from .host_entry import run
 
-    run(program, *addresses)
+    run(program, *arguments)
 
 
 BACKEND = BackendModule(

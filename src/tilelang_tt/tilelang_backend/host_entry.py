@@ -9,27 +9,34 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ..program import Program, storage
+from ..program.relaunch import host_shapes
 from ..program.spec import TensorSpec
 from ..runtime.call import call
 from ..runtime.tiles import dtype_of
 
 
-def run(program: str, *addresses: ctypes.c_void_p) -> None:
+def run(program: str, *arguments: Any) -> None:
     """Run a program (as :func:`storage.encode` has it) on tensors in host memory, dense and row-major.
 
-    Outputs are written in place, those that TileLang returns included: it has allocated them. The executor is the one
-    that ``TILELANG_TT_EXECUTOR`` names.
+    ``arguments`` are the values of its symbolic sizes in their order, then the tensors' addresses. Outputs are written
+    in place, those that TileLang returns included: it has allocated them. The executor is the one that
+    ``TILELANG_TT_EXECUTOR`` names.
 
     Raises:
         TTError: as :func:`tilelang_tt.runtime.call.call`.
     """
     decoded = _program(program)
-    call(decoded, [_view(spec, address) for spec, address in zip(decoded.spec.tensors, addresses, strict=True)])
+    names = () if decoded.spec.dynamic is None else tuple(decoded.spec.dynamic.sizes)
+    shapes = host_shapes(decoded.spec, dict(zip(names, arguments, strict=False)))
+    described = zip(decoded.spec.tensors, shapes, arguments[len(names) :], strict=True)
+    call(decoded, [_view(spec, shape, address) for spec, shape, address in described])
 
 
 @lru_cache(maxsize=256)
@@ -38,7 +45,10 @@ def _program(text: str) -> Program:
     return Program(*storage.decode(text))
 
 
-def _view(spec: TensorSpec, address: ctypes.c_void_p) -> np.ndarray:
+def _view(spec: TensorSpec, shape: Sequence[int], address: ctypes.c_void_p | None) -> np.ndarray:
     dtype = dtype_of(spec.dtype)
-    memory = (ctypes.c_byte * (math.prod(spec.host_shape) * dtype.itemsize)).from_address(address.value or 0)
-    return np.ctypeslib.as_array(memory).view(dtype).reshape(spec.host_shape)
+    if address is None or address.value is None:
+        # A tensor without elements has no memory.
+        return np.empty(shape, dtype)
+    memory = (ctypes.c_byte * (math.prod(shape) * dtype.itemsize)).from_address(address.value)
+    return np.ctypeslib.as_array(memory).view(dtype).reshape(shape)

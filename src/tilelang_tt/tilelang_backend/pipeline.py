@@ -14,6 +14,7 @@ from tvm import tirx
 
 from ..compiler import compile
 from ..language.kernel import kernel_name, only_function, tensor_params
+from ..language.symbols import symbols_of
 from ..program import Program, storage
 from .backend import RUN_FUNCTION
 from .codegen import KERNELS_ATTR
@@ -40,7 +41,9 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
 def _host_function(func: tirx.PrimFunc, program: Program, host: tvm.target.Target) -> tirx.PrimFunc:
     text = tirx.StringImm(storage.encode(program.spec, program.sources))
     addresses = [buffer.data for buffer in tensor_params(func)]
-    body = tirx.Evaluate(tirx.call_packed(RUN_FUNCTION, text, *addresses))
+    # TileLang's host function reads them from the tensors, and checks that each has one value.
+    sizes = symbols_of(func).variables.values()
+    body = tirx.Evaluate(tirx.call_packed(RUN_FUNCTION, text, *sizes, *addresses))
     # Bound to the host alone: MakePackedAPI lets it take the tensors of its target's device, which is the CPU.
     attributes = {"global_symbol": kernel_name(func), "target": tvm.target.Target(host, host)}
     return tirx.PrimFunc(func.params, body, func.ret_type, func.buffer_map).with_attr(attributes)

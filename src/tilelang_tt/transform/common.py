@@ -11,9 +11,11 @@ from tvm import tirx
 from .. import attrs
 from ..devices import Device, load_device
 from ..errors import Code, PartitionError
-from ..language.kernel import KernelInfo, TensorAccess
+from ..language.kernel import BLOCK_ROLES, KernelInfo, TensorAccess
+from ..language.symbols import symbols_of
 from ..layout import BufferLayout, Projection, parse_user_layout, project
 from ..partition import PlacedBuffer, WorkGrid
+from ..sizes import from_plain, to_plain
 
 DEFAULT_DEVICE = "wormhole_n150"
 
@@ -45,6 +47,33 @@ def device_of(plain: Mapping[str, Any], given: str | Device | None) -> Device:
 def work_grid(kernel: KernelInfo) -> WorkGrid:
     """The kernel's launch grid as a grid of work tiles."""
     return WorkGrid(kernel.grid.gx, kernel.grid.gy, kernel.grid.gz)
+
+
+def dynamic_attrs(kernel: KernelInfo) -> dict[str, Any]:
+    """``tt.dynamic`` of a kernel with symbolic sizes; nothing for another.
+
+    ``sizes``: the representative size of each, in their order; ``grid``: extents of blockIdx.x, y and z; ``Kt``: the
+    reduction steps (see :mod:`tilelang_tt.sizes` for expressions).
+    """
+    symbols = kernel.symbols
+    if not symbols.variables:
+        return {}
+    grid = [to_plain(symbols.size(kernel.grid.expr(tag), tag)) for tag in ("blockIdx.x", "blockIdx.y", "blockIdx.z")]
+    steps = to_plain(symbols.size(kernel.kt_expr, "Kt"))
+    # A list: TVM's maps keep no order.
+    sizes = [[name, size] for name, size in symbols.sizes.items()]
+    return {attrs.DYNAMIC: {"sizes": sizes, "grid": grid, "Kt": steps}}
+
+
+def grid_exprs(func: tirx.PrimFunc, plain: Mapping[str, Any]) -> dict[str, tirx.PrimExpr]:
+    """Thread tag -> extent of the launch grid, from the attributes of a function that may be persistent already."""
+    keys = zip(BLOCK_ROLES, (attrs.GRID_X, attrs.GRID_Y, attrs.GRID_Z), strict=True)
+    if attrs.DYNAMIC not in plain:
+        return {tag: tirx.IntImm("int32", plain[key]) for tag, key in keys if key in plain}
+    symbols = symbols_of(func)
+    return {
+        tag: symbols.expr(from_plain(size)) for tag, size in zip(BLOCK_ROLES, plain[attrs.DYNAMIC]["grid"], strict=True)
+    }
 
 
 def layout_of(plain: Mapping[str, Any], tensor: TensorAccess) -> BufferLayout:

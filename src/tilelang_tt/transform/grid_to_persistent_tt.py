@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tilelang import tvm
-from tvm import tirx
+from tvm import arith, tirx
 
 from .. import attrs
 from ..errors import Code, PartitionError
@@ -121,19 +121,24 @@ def index_recovery(
         m, n = tirx.floordiv(tile, columns), tirx.floormod(tile, columns)
     if m0 is not None and n0 is not None:
         m, n = m0 + m, n0 + n
-    gy = tirx.IntImm(INDEX_DTYPE, grid.gy)
+    gy = grid.expr("blockIdx.y")
     index = {
         "blockIdx.x": n,
-        "blockIdx.y": m if grid.gz == 1 else tirx.floormod(m, gy),
+        "blockIdx.y": m if is_one(grid.expr("blockIdx.z")) else tirx.floormod(m, gy),
         "blockIdx.z": tirx.floordiv(m, gy),
     }
     return [(tag, index[tag]) for tag in index if tag in grid.variables]
 
 
+def is_one(expr: tirx.PrimExpr) -> bool:
+    """Whether ``expr`` is 1 whatever the symbolic sizes are."""
+    return isinstance(expr, tirx.IntImm) and int(expr.value) == 1
+
+
 def _persistent_body(func: tirx.PrimFunc, kernel: KernelInfo, scalars: Mapping[str, tirx.Var]) -> tirx.Stmt:
     block_vars = list(kernel.grid.variables.values())
     loops = kernel.reduction_loops
-    is_counted = len(loops) == 1 and isinstance(loops[0].extent, tirx.IntImm)
+    is_counted = len(loops) == 1 and arith.Analyzer().can_prove_equal(loops[0].extent, kernel.kt_expr)
     counted = loops[0].loop_var if is_counted else None
     used = _used_vars(func)
     outermost = _outermost_block_loop(func, block_vars)

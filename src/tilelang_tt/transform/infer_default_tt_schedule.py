@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tilelang import tvm
@@ -9,10 +10,12 @@ from tvm import tirx
 
 from .. import attrs
 from ..devices import Device
-from ..language.kernel import launch_grid
+from ..errors import Code, ScheduleError
+from ..language.kernel import LaunchGrid, launch_grid
 from ..language.plain import plain_attrs
 from ..language.source import location_of
 from ..partition import WorkGrid, default_legacy_schedule, parse_legacy_schedule, parse_user_schedule
+from ..partition.policies import TileRange, contiguous
 from .common import device_of, function_pass, with_attrs
 
 
@@ -26,7 +29,8 @@ def InferDefaultTTSchedule(device: str | Device | None = None) -> tvm.transform.
         device: the device to share the work out on; default the function's ``tt.device``, else a Wormhole n150.
 
     Raises, when run:
-        ScheduleError: ``legacy-ranges`` or ``schedule-malformed`` for a given schedule that is not one.
+        ScheduleError: ``legacy-ranges`` or ``schedule-malformed`` for a given schedule that is not one,
+            ``schedule-conflict`` for ranges of one size where the launch grid is symbolic.
     """
 
     def rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -43,6 +47,7 @@ def InferDefaultTTSchedule(device: str | Device | None = None) -> tvm.transform.
                 user = replace(user, num_cores=legacy.num_cores)
             legacy = default_legacy_schedule(work, device_of(plain, device), user)
         assert legacy.tiles_per_core is not None
+        _check_repeatable(func, legacy.tiles_per_core, grid)
         inferred = {
             **launched,
             attrs.NUM_CORES: len(legacy.tiles_per_core),
@@ -51,3 +56,20 @@ def InferDefaultTTSchedule(device: str | Device | None = None) -> tvm.transform.
         return with_attrs(func, {key: value for key, value in inferred.items() if key not in plain})
 
     return function_pass("InferDefaultTTSchedule", rewrite)
+
+
+def _check_repeatable(func: tirx.PrimFunc, ranges: Sequence[TileRange], grid: LaunchGrid) -> None:
+    """Refuse ranges that no rule makes for a grid that is another at every launch."""
+    if all(isinstance(expr, tirx.IntImm) for expr in grid.exprs.values()):
+        return
+    tiles = grid.gx * grid.gy * grid.gz
+    if list(ranges) != contiguous(tiles, len(ranges)):
+        raise ScheduleError(
+            Code.SCHEDULE_CONFLICT,
+            f"{attrs.TILES_PER_CORE} is for one size, but the launch grid is symbolic",
+            subject=attrs.TILES_PER_CORE,
+            found=[list(pair) for pair in ranges],
+            expected="no ranges, or the even ones that a partition of another size has too",
+            hint=f"leave it out, or use policy and {attrs.NUM_CORES}",
+            location=location_of(func),
+        )

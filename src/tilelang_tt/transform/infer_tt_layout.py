@@ -13,7 +13,8 @@ from ..errors import Code, LayoutError, nearest
 from ..language.kernel import KernelInfo, TensorAccess, read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
-from ..layout import TILE, parse_user_layout
+from ..layout import TILE, BufferLayout, parse_user_layout
+from ..sizes import size_text
 from .common import function_pass, projection_of, with_attrs
 
 
@@ -55,6 +56,8 @@ def _buffer_attr(kernel: KernelInfo, tensor: TensorAccess, raw: Any) -> dict[str
     location = location_of(tensor.buffer)
     layout = parse_user_layout(tensor.name, raw, tensor.shape, tensor.dtype, location)
     value = layout.to_dict()
+    if layout.nd_shard is not None:
+        _check_symbolic_shards(tensor, layout)
     try:
         projection = projection_of(kernel, tensor, layout)
     except LayoutError as error:
@@ -66,6 +69,32 @@ def _buffer_attr(kernel: KernelInfo, tensor: TensorAccess, raw: Any) -> dict[str
     if padded != tensor.shape:
         value |= {"padded_shape": list(padded), "needs_padding": True}
     return value
+
+
+def _check_symbolic_shards(tensor: TensorAccess, layout: BufferLayout) -> None:
+    """Shards stay where they are at every launch: neither their cores nor the place of a row may depend on a size."""
+    one_each = layout.l1_sharded and layout.nd_shard is not None and layout.nd_shard.distribution == "one_per_core"
+    if not one_each and not all(isinstance(dim, int) for dim in tensor.dims):
+        raise LayoutError(
+            Code.LAYOUT_UNSUPPORTED,
+            f"buffer {tensor.name!r} is sharded, and its shape is known only at launch",
+            subject=tensor.name,
+            found=f"shape [{', '.join(map(size_text, tensor.dims))}], sharded in {layout.memory}",
+            expected="one shard per core in L1",
+            hint="keep the tensor interleaved",
+            location=location_of(tensor.buffer),
+        )
+    for axis, dim in enumerate(tensor.dims[:-1]):
+        if not isinstance(dim, int) and any(outer != 1 for outer in tensor.dims[:axis]):
+            raise LayoutError(
+                Code.LAYOUT_UNSUPPORTED,
+                f"buffer {tensor.name!r} is sharded, and its dimension {axis} is known only at launch",
+                subject=tensor.name,
+                found=f"shape [{', '.join(map(size_text, tensor.dims))}]",
+                expected="a symbolic size as the last dimension, or with dimensions of size 1 before it",
+                hint="keep the tensor interleaved",
+                location=location_of(tensor.buffer),
+            )
 
 
 def padded_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,6 +4,8 @@ GridToPersistentTT."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from math import prod
 from typing import Any
 
@@ -12,15 +14,32 @@ from tvm import arith, tirx
 
 from .. import attrs
 from ..devices import Device
-from ..errors import CapacityError, Code, PartitionError
+from ..errors import CapacityError, Code, PartitionError, TTError
 from ..formats import data_format, tile_bytes
-from ..language.kernel import KernelInfo, LaunchGrid, read_block, read_kernel
+from ..language.kernel import BLOCK_ROLES, KernelInfo, LaunchGrid, read_block, read_kernel
 from ..language.plain import plain_attrs
+from ..language.symbols import symbols_of
 from ..layout import shard_holders, stored_shards
-from ..partition import WorkPartition, parse_user_schedule, verify_buffers, verify_schedule
+from ..partition import (
+    UserSchedule,
+    WorkGrid,
+    WorkPartition,
+    parse_user_schedule,
+    repartition,
+    verify_buffers,
+    verify_schedule,
+)
 from ..partition.policies import AUTO_POLICY
-from .common import device_of, function_pass, layout_of, placed_buffer
-from .grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR, index_recovery, shard_loop_extent, shard_recovery
+from ..sizes import from_plain
+from .common import device_of, dynamic_attrs, function_pass, grid_exprs, layout_of, placed_buffer
+from .grid_to_persistent_tt import (
+    LOOP_VAR,
+    SHARD_LOOP_VAR,
+    index_recovery,
+    is_one,
+    shard_loop_extent,
+    shard_recovery,
+)
 
 
 def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
@@ -38,7 +57,7 @@ def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
         target = device_of(plain, device)
         partition = WorkPartition.from_attrs(plain)
         if _loop_over(func, LOOP_VAR) is None:
-            kernel = _verify_before(func, partition, target)
+            kernel = _verify_before(func, partition, target, plain)
         else:
             partition.verify(target, kt=_reduction_steps(plain))
             kernel = verify_persistent(func, partition, plain)
@@ -49,7 +68,9 @@ def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
     return function_pass("VerifyTTPartition", verify)
 
 
-def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device) -> KernelInfo:
+def _verify_before(
+    func: tirx.PrimFunc, partition: WorkPartition, device: Device, plain: Mapping[str, Any]
+) -> KernelInfo:
     kernel = read_kernel(func)
     launched = (kernel.grid.gy * kernel.grid.gz, kernel.grid.gx)
     if partition.grid_tiles != launched:
@@ -61,6 +82,8 @@ def _verify_before(func: tirx.PrimFunc, partition: WorkPartition, device: Device
             expected=list(launched),
         )
     partition.verify(device, kt=kernel.kt)
+    _verify_dynamic(kernel, plain)
+    verify_other_sizes(kernel, partition, device, parse_user_schedule(plain.get(attrs.USER_SCHEDULE)))
     return kernel
 
 
@@ -81,6 +104,42 @@ def _reduction_steps(plain: Mapping[str, Any]) -> int:
             Code.METADATA_MISSING, f"the function has no {key}", subject=key, hint="run GridToPersistentTT first"
         )
     return plain[key]
+
+
+def _verify_dynamic(kernel: KernelInfo, plain: Mapping[str, Any]) -> None:
+    expected = dynamic_attrs(kernel).get(attrs.DYNAMIC)
+    if plain.get(attrs.DYNAMIC) != expected:
+        raise PartitionError(
+            Code.PARTITION_INVALID,
+            f"{attrs.DYNAMIC} is not what the kernel's sizes are",
+            subject=attrs.DYNAMIC,
+            found=plain.get(attrs.DYNAMIC),
+            expected=expected,
+        )
+
+
+def verify_other_sizes(kernel: KernelInfo, partition: WorkPartition, device: Device, schedule: UserSchedule) -> None:
+    """Prove that the work is shared out rightly for other sizes too: the least, and some around the representative one.
+
+    Raises:
+        PartitionError: ``partition-invalid`` naming the attribute at fault.
+    """
+    for scale in (Fraction(0), Fraction(1, 2), Fraction(2)):
+        sizes = {name: max(1, int(size * scale) + 1) for name, size in kernel.symbols.sizes.items()}
+        symbols = replace(kernel.symbols, sizes=sizes)
+        extents = [symbols.value(kernel.grid.expr(tag)) for tag in BLOCK_ROLES]
+        kt = symbols.value(kernel.kt_expr)
+        if not sizes or kt is None or any(extent is None or extent < 1 for extent in extents):
+            continue
+        gx, gy, gz = (extent for extent in extents if extent is not None)
+        try:
+            other = repartition(partition, WorkGrid(gx, gy, gz), device, kt=kt, schedule=schedule)
+        except TTError as error:
+            # Shards in L1 hold so much and no more: a launch with more is refused.
+            if error.code not in (Code.SHARD_GRID_COVERAGE, Code.NUMBER_TOO_LARGE):
+                raise
+            continue
+        other.verify(device, kt=kt)
 
 
 def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapping[str, Any]) -> KernelInfo:
@@ -108,7 +167,7 @@ def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapp
     elif visited is not None:
         raise _invalid("there is a loop over a core's shards, which are one", found=SHARD_LOOP_VAR, expected="none")
     _verify_range(loop, own[attrs.TILE_COUNT], inlined, "the persistent loop")
-    grid = _verify_recovery(loop, own, inlined, partition, plain)
+    grid = _verify_recovery(func, loop, own, inlined, partition, plain)
     return read_block(func, loop.body, grid)
 
 
@@ -132,6 +191,7 @@ def _inlined(body: Any, outer: Mapping[Any, tirx.PrimExpr] | None = None) -> dic
 
 
 def _verify_recovery(
+    func: tirx.PrimFunc,
     loop: tirx.For,
     scalars: Mapping[str, tirx.PrimExpr],
     outer: Mapping[Any, tirx.PrimExpr],
@@ -140,21 +200,18 @@ def _verify_recovery(
 ) -> LaunchGrid:
     """The block indices must be the inverse of the numbering of work tiles."""
     names: Mapping[str, str] = plain.get(attrs.BLOCK_VARS, {})
-    extents = {
-        tag: plain[key]
-        for tag, key in zip(
-            ("blockIdx.x", "blockIdx.y", "blockIdx.z"), (attrs.GRID_X, attrs.GRID_Y, attrs.GRID_Z), strict=True
-        )
-        if key in plain
-    }
+    keys = dict(zip(BLOCK_ROLES, (attrs.GRID_X, attrs.GRID_Y, attrs.GRID_Z), strict=True))
+    extents = {tag: plain[key] for tag, key in keys.items() if key in plain}
     gy, gz, gx = (extents.get(f"blockIdx.{axis}", 1) for axis in "yzx")
     if (gy * gz, gx) != partition.grid_tiles:
         raise _invalid(
             "the launch grid is not the partition's", found=[gy * gz, gx], expected=list(partition.grid_tiles)
         )
     binds = {str(bind.var.name): bind for bind in _leading_binds(loop.body)}
-    grid = LaunchGrid(extents, {tag: binds[name].var for tag, name in names.items() if name in binds})
-    missing = [tag for tag, extent in extents.items() if extent > 1 and tag not in grid.variables]
+    variables = {tag: binds[name].var for tag, name in names.items() if name in binds}
+    grid = LaunchGrid(extents, variables, grid_exprs(func, plain))
+    _verify_sizes(func, grid, partition, plain)
+    missing = [tag for tag, expr in grid.exprs.items() if not is_one(expr) and tag not in grid.variables]
     if missing:
         raise _invalid("a block index is never recovered", found="no definition", expected=", ".join(missing))
     inlined = _inlined(loop.body, outer)
@@ -163,6 +220,25 @@ def _verify_recovery(
         if not _same(found, expected):
             raise _invalid(f"{tag} is not recovered from the work tile's number", found=found, expected=expected)
     return grid
+
+
+def _verify_sizes(func: tirx.PrimFunc, grid: LaunchGrid, partition: WorkPartition, plain: Mapping[str, Any]) -> None:
+    """What is said of symbolic sizes must give the launch grid and the reduction steps that the partition is for."""
+    symbols = symbols_of(func)
+    described = plain.get(attrs.DYNAMIC)
+    if (described is None) != (not symbols.variables):
+        raise _invalid(f"{attrs.DYNAMIC} is not for this function", found=described, expected=list(symbols.variables))
+    if described is None:
+        return
+    sizes = [[name, size] for name, size in symbols.sizes.items()]
+    if described["sizes"] != sizes:
+        raise _invalid(f"{attrs.DYNAMIC} has other sizes than the schedule", found=described["sizes"], expected=sizes)
+    for tag, expr in grid.exprs.items():
+        if symbols.value(expr) != grid.extents.get(tag, 1):
+            raise _invalid(f"{attrs.DYNAMIC} has another {tag}", found=expr, expected=grid.extents.get(tag, 1))
+    steps, kt = symbols.value(symbols.expr(from_plain(described["Kt"]))), partition.runtime_constants["Kt"]
+    if steps != kt:
+        raise _invalid(f"{attrs.DYNAMIC} has another Kt", found=steps, expected=kt)
 
 
 def _trailing_scalars(func: tirx.PrimFunc, names: Sequence[str]) -> dict[str, tirx.Var]:

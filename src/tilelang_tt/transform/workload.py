@@ -11,6 +11,7 @@ from tvm import tirx
 from .. import attrs
 from ..language import tile_ops
 from ..language.kernel import KernelInfo
+from ..language.symbols import Symbols
 from ..layout import TILE
 from ..program.spec import TensorUseSpec, WorkloadSpec
 from .common import layout_of
@@ -27,7 +28,7 @@ def workload_of(func: tirx.PrimFunc, kernel: KernelInfo, plain: Mapping[str, Any
     return WorkloadSpec(
         grid=(kernel.grid.gx, kernel.grid.gy, kernel.grid.gz),
         kt=kernel.kt,
-        products=_products(func.body, 1),
+        products=_products(func.body, 1, kernel.symbols),
         tensors=tuple(
             TensorUseSpec(
                 name=tensor.name,
@@ -52,17 +53,17 @@ def _depth(plain: Mapping[str, Any], name: str) -> dict[str, int]:
     return {} if staged is None else {"depth": staged["depth"]}
 
 
-def _products(node: Any, times: int) -> int:
+def _products(node: Any, times: int, symbols: Symbols) -> int:
     """Matrix products of hardware tiles in one work tile; a loop of unknown length counts once."""
     if isinstance(node, tirx.SeqStmt):
-        return sum(_products(statement, times) for statement in node.seq)
+        return sum(_products(statement, times, symbols) for statement in node.seq)
     if isinstance(node, tirx.For):
-        repeated = node.thread_binding is None and isinstance(node.extent, tirx.IntImm)
-        return _products(node.body, times * int(node.extent) if repeated else times)
+        extent = symbols.value(node.extent) if node.thread_binding is None else None
+        return _products(node.body, times if extent is None else times * extent, symbols)
     if isinstance(node, tirx.SBlockRealize):
-        return _products(node.block.body, times)
+        return _products(node.block.body, times, symbols)
     if isinstance(node, tirx.IfThenElse):
-        return _products(node.then_case, times)
+        return _products(node.then_case, times, symbols)
     if isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value) and tile_ops.op_name(node.value) == "gemm":
         a, c = (tile_ops.region_of(node.value.args[place]) for place in (0, 2))
         rows, columns = (-(-size // TILE) for size in c.extents[-2:])

@@ -18,6 +18,7 @@ from ..placement import (
     core_args,
     core_coordinates,
     device_place,
+    size_args,
     tensor_bytes_per_unit,
     tensor_units,
 )
@@ -87,7 +88,8 @@ def job_text(
     for kernel in spec.kernels:
         if kernel.compute is not None:
             lines.append(f"compute {int(kernel.compute.fp32_dest_acc)} {kernel.compute.math_fidelity}")
-    lines.append(f"common_args {len(placement.tensors)} " + " ".join(str(address) for address in placement.tensors))
+    common = [*placement.tensors, *size_args(spec)]
+    lines.append(f"common_args {len(common)} " + " ".join(map(str, common)))
     names = [tensor.name for tensor in spec.tensors]
     for i, (tensor, file) in enumerate(zip(spec.tensors, files, strict=True)):
         shape = tile_shape(tensor.shape)

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ...errors import Code, ProgramError
 from ...program.spec import TensorSpec
-from ..call import Stored, as_result, is_ttnn
+from ..call import Stored, as_result, is_ttnn, shapes_given
 from ..host_tensors import HostTensor, bind, is_torch
 from ..host_tensors import allocate as allocate_on_host
 from .devices import current_device
@@ -28,12 +28,12 @@ def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
     are returned are ttnn tensors where an argument is one. Otherwise as :func:`tilelang_tt.runtime.call.call`, which
     has counted the arguments.
     """
-    spec = program.spec
     given = iter(tensors)
-    for index, tensor in enumerate(spec.tensors):
-        if index not in spec.out_idx:
+    for index, tensor in enumerate(program.spec.tensors):
+        if index not in program.spec.out_idx:
             _check_order(tensor, next(given))
     tensors = [tensor.tensor if isinstance(tensor, Stored) else tensor for tensor in tensors]
+    spec = program.spec_for(shapes_given(program.spec, tensors))
     on_device = [tensor for tensor in tensors if is_ttnn(tensor)]
     device = next((place for tensor in on_device if (place := tensor.device()) is not None), None)
     device = current_device() if device is None else device

@@ -8,14 +8,14 @@ from typing import Any
 
 from ...devices import Core
 from ...program.spec import CircularBufferSpec, ComputeConfig, KernelSpec, ProgramSpec
-from ..placement import core_args, core_coordinates
+from ..placement import launch_args, launched_cores
 from .layouts import core_range_set
 from .versions import ttnn_api
 
 
 def program_cores(spec: ProgramSpec) -> Any:
-    """The cores that run the program, as a ttnn CoreRangeSet."""
-    return core_range_set(sorted(core_coordinates(spec), key=lambda core: (core[1], core[0])))
+    """The cores that the program is launched on, as a ttnn CoreRangeSet."""
+    return core_range_set(sorted(launched_cores(spec), key=lambda core: (core[1], core[0])))
 
 
 def kernel_descriptors(
@@ -34,7 +34,7 @@ def kernel_descriptors(
         place = device.worker_core_from_logical_core(ttnn.CoreCoord(*core))
         return place.x, place.y
 
-    for (x, y), values in zip(core_coordinates(spec), core_args(spec, noc_place), strict=True):
+    for (x, y), values in launch_args(spec, noc_place).items():
         runtime_args[x][y] = list(values)
     by_name = {tensor.name: tensors[index] for index, tensor in enumerate(spec.tensors)}
     return [

@@ -76,6 +76,7 @@ def check_device(spec: ProgramSpec, device: Device) -> None:
 def used_cores(spec: ProgramSpec) -> list[Core]:
     """The cores on which a program runs or keeps a shard, each once."""
     running = [(row[0], row[1]) for row in spec.partition.core_ranges]
+    running += [] if spec.dynamic is None else spec.dynamic.cores
     holding = [core for tensor in spec.tensors if tensor.memory == "L1" and tensor.shard for core in tensor.shard.cores]
     return list(dict.fromkeys([*running, *holding]))
 

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import Code, ExecutionError, ProgramError
+from ...program.relaunch import Relaunches, has_work
 from ...program.spec import ProgramSpec
+from ..call import shapes_of
+from ..placement import size_args
 from .descriptors import buffer_descriptors, kernel_descriptors, semaphore_descriptors
 from .devices import check_device, device_of
 from .tensors import check_tensor
 from .versions import device_faults, ttnn_api
+
+KEPT_SHAPES = 256
+"""Combinations of symbolic sizes that stay prepared; the one prepared first goes for one more."""
 
 
 @dataclass
@@ -19,6 +25,7 @@ class _Prepared:
     """What calls with tensors of the same layouts share. The descriptor is for the tensors of the last call."""
 
     layouts: list[Any]
+    spec: ProgramSpec
     descriptor: Any
     buffer_ids: list[int] | None = None
 
@@ -27,7 +34,8 @@ class TtnnProgram:
     """A program made ready for one open ttnn device.
 
     The first call with tensors of some layouts builds the descriptors; ttnn then compiles the kernels and caches them.
-    A later call with other tensors of the same layouts only exchanges addresses.
+    A later call with other tensors of the same layouts only exchanges addresses, and one with tensors of other symbolic
+    sizes the runtime arguments: the kernels are not compiled again.
     """
 
     def __init__(self, spec: ProgramSpec, sources: Mapping[str, str], device: Any) -> None:
@@ -58,7 +66,9 @@ class TtnnProgram:
         self._sources = dict(sources)
         self._outputs_last = sorted(range(len(spec.tensors)), key=lambda index: spec.tensors[index].direction != "in")
         self._buffers_on_shards = any(buffer.tensor is not None for buffer in spec.circular_buffers)
-        self._prepared: list[_Prepared] = []
+        self._relaunches = None if spec.dynamic is None else Relaunches(spec)
+        # By the tensors' shapes where these differ from call to call.
+        self._prepared: dict[tuple[Any, ...], list[_Prepared]] = {}
 
     def run(self, tensors: Sequence[Any]) -> None:
         """Run once on ttnn tensors for all parameters in their order; outputs are written in place.
@@ -70,21 +80,26 @@ class TtnnProgram:
                 that are not what the program was compiled for.
             ExecutionError: ``device-fault``, when ttnn cannot build or launch the kernels.
         """
-        descriptor = self.descriptor(tensors)
+        prepared = self._prepare(tensors)
+        if not has_work(prepared.spec):
+            return
+        descriptor = self._bound(prepared, tensors)
         with device_faults("launching the program", self.spec.name):
             ttnn_api().ttnn.generic_op([tensors[index] for index in self._outputs_last], descriptor)
 
     def descriptor(self, tensors: Sequence[Any]) -> Any:
         """The ttnn ProgramDescriptor for ``tensors``, good until the next call with others; raises as :meth:`run`."""
-        prepared = self._prepare(tensors)
+        return self._bound(self._prepare(tensors), tensors)
+
+    def _bound(self, prepared: _Prepared, tensors: Sequence[Any]) -> Any:
         buffer_ids = [tensor.buffer_unique_id() for tensor in tensors]
         if prepared.buffer_ids != buffer_ids:
-            addresses = [tensor.buffer_address() for tensor in tensors]
+            common_args = [tensor.buffer_address() for tensor in tensors] + size_args(prepared.spec)
             # The descriptor's own kernels are changed: a new descriptor would copy every core's arguments.
             for kernel in prepared.descriptor.kernels:
-                kernel.common_runtime_args = addresses
+                kernel.common_runtime_args = common_args
             if self._buffers_on_shards:
-                prepared.descriptor.cbs = buffer_descriptors(self.spec, tensors)
+                prepared.descriptor.cbs = buffer_descriptors(prepared.spec, tensors)
             prepared.buffer_ids = buffer_ids
         return prepared.descriptor
 
@@ -98,16 +113,25 @@ class TtnnProgram:
             )
         # A ttnn tensor's spec is its shape, dtype and memory configuration: checked once, it need not be again.
         layouts = [tensor.spec for tensor in tensors]
+        shapes = () if self._relaunches is None else tuple(shapes_of(self.spec, tensors))
+        known = self._prepared.get(shapes, [])
         if all(tensor.device() is self.device for tensor in tensors):
-            for prepared in self._prepared:
+            for prepared in known:
                 if prepared.layouts == layouts:
                     return prepared
-        for spec, tensor in zip(self.spec.tensors, tensors, strict=True):
-            check_tensor(spec, tensor, self.device, self._model)
+        prepared = self._made(tensors, layouts, shapes)
+        if len(self._prepared) == KEPT_SHAPES and shapes not in self._prepared:
+            del self._prepared[next(iter(self._prepared))]
+        self._prepared.setdefault(shapes, []).append(prepared)
+        return prepared
+
+    def _made(self, tensors: Sequence[Any], layouts: list[Any], shapes: tuple[Any, ...]) -> _Prepared:
+        spec = self.spec if self._relaunches is None else self._relaunches.at(shapes)
+        for parameter, tensor in zip(spec.tensors, tensors, strict=True):
+            check_tensor(parameter, tensor, self.device, self._model)
         descriptor = ttnn_api().ttnn.ProgramDescriptor(
-            kernels=kernel_descriptors(self.spec, self._sources, tensors, self._model.arch, self.device),
-            semaphores=semaphore_descriptors(self.spec),
-            cbs=buffer_descriptors(self.spec, tensors),
+            kernels=kernel_descriptors(spec, self._sources, tensors, self._model.arch, self.device),
+            semaphores=semaphore_descriptors(spec),
+            cbs=buffer_descriptors(spec, tensors),
         )
-        self._prepared.append(_Prepared(layouts, descriptor))
-        return self._prepared[-1]
+        return _Prepared(layouts, spec, descriptor)
