@@ -6,6 +6,7 @@ import tilelang.language as T
 import torch
 from constructs import check, supported
 
+from tilelang_tt.language.kernel import read_kernel
 from tilelang_tt.layout import block_sharded
 
 
@@ -73,3 +74,15 @@ def test_a_batch_index_outside():
 
     zeros = torch.zeros(1, 32, 64, dtype=torch.double)
     check(kernel, lambda a: torch.cat([zeros, a, zeros]))
+
+
+def test_what_a_hint_is_around_is_part_of_the_kernel():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), "bfloat16"), C: T.Tensor((64, 64), "bfloat16")):
+        with T.Kernel(2, 2, threads=128) as (bx, by):
+            a = T.alloc_shared((32, 32), "bfloat16")
+            T.use_swizzle(10)
+            T.copy(A[by * 32, bx * 32], a)
+            T.copy(a, C[by * 32, bx * 32])
+
+    assert [tensor.roles for tensor in read_kernel(kernel).tensors] == [("M", "N"), ("M", "N")]

@@ -26,6 +26,7 @@ class Example:
         tolerance: of the largest output. A bfloat16 output is rounded to 8 bits of mantissa, half of 2**-8 per element;
             the default leaves as much again for sums in another order. Kernels that round to bfloat16 on the way, such
             as the probabilities of attention, are given twice as much.
+        draw: makes an input; default normally distributed numbers.
     """
 
     kernels: Sequence[Any]
@@ -34,6 +35,7 @@ class Example:
     outputs: Sequence[int] = (-1,)
     sharded: Callable[..., Mapping[str, Any]] | None = None
     tolerance: float = 2**-8
+    draw: Callable[[Any], torch.Tensor] | None = None
 
     @property
     def name(self):
@@ -49,7 +51,7 @@ class Example:
         torch.manual_seed(0)
         handed, given = [], []
         for program in programs:
-            fresh = [random(tensor) for tensor in inputs_of(program)[len(handed) :]]
+            fresh = [(self.draw or random)(tensor) for tensor in inputs_of(program)[len(handed) :]]
             given += fresh
             handed = as_list(program(*handed, *fresh))
         expected = as_list(self.reference(*(tensor.double() for tensor in given)))
@@ -67,7 +69,7 @@ def inputs_of(program):
 
 
 def random(tensor):
-    return torch.randn(*tensor.shape).to(getattr(torch, tensor.dtype))
+    return torch.randn(*tensor.host_shape).to(getattr(torch, tensor.dtype))
 
 
 def as_list(result):

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -319,11 +320,12 @@ def gallery_cases() -> Iterator[Case]:
             buffers = [func.buffer_map[param] for param in func.params]
             outputs = [index % len(buffers) for index in example.outputs]
             torch.manual_seed(0)
-            given = {
-                str(b.name): torch.randn(*(int(dim) for dim in b.shape)).to(getattr(torch, str(b.dtype)))
-                for index, b in enumerate(buffers)
-                if index not in outputs
-            }
+            specs = [
+                SimpleNamespace(name=str(b.name), host_shape=[int(dim) for dim in b.shape], dtype=str(b.dtype))
+                for b in buffers
+            ]
+            draw = example.draw or importlib.import_module("example").random
+            given = {spec.name: draw(spec) for index, spec in enumerate(specs) if index not in outputs}
             found = example.reference(*(tensor.double() for tensor in given.values()))
             results = list(found) if isinstance(found, (tuple, list)) else [found]
             inputs = {name: x.float().numpy().astype(DTYPES[str(x.dtype)[6:]]) for name, x in given.items()}

@@ -145,6 +145,8 @@ class _Walk:
             for buffer in node.block.alloc_buffers:
                 check_constant(buffer)
             self.visit(node.block.body, loops)
+        elif isinstance(node, tirx.AttrStmt):
+            self.visit(node.body, loops)
         elif isinstance(node, tirx.Bind):
             self._loads(node.value, loops)
             if not any(node.var.same_as(var) for var in self.block_vars):
