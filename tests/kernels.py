@@ -226,3 +226,39 @@ def small_blocks(m, n, k, blocks, dtype="bfloat16"):
             T.copy(row, most[bx * m])
 
     return main
+
+
+@tilelang.jit
+def gemm_split_k(M, N, K, bm, bn, bk, splits, whole_blocks, dtype="bfloat16"):
+    """Every split adds its product to the output: block by block, or element by element."""
+
+    @T.prim_func
+    def main(A: T.Tensor((M, K), dtype), B: T.Tensor((K, N), dtype), C: T.Tensor((M, N), "float32")):
+        with T.Kernel(T.ceildiv(N, bn), T.ceildiv(M, bm), splits, threads=128) as (bx, by, bz):
+            A_shared = T.alloc_shared((bm, bk), dtype)
+            B_shared = T.alloc_shared((bk, bn), dtype)
+            C_local = T.alloc_fragment((bm, bn), "float32")
+            T.clear(C_local)
+            for k in T.Pipelined(T.ceildiv(K // splits, bk), num_stages=2):
+                T.copy(A[by * bm, bz * (K // splits) + k * bk], A_shared)
+                T.copy(B[bz * (K // splits) + k * bk, bx * bn], B_shared)
+                T.gemm(A_shared, B_shared, C_local)
+            if whole_blocks:
+                T.atomic_add(C[by * bm, bx * bn], C_local)
+            else:
+                for i, j in T.Parallel(bm, bn):
+                    T.atomic_add(C[by * bm + i, bx * bn + j], C_local[i, j])
+
+    return main
+
+
+@tilelang.jit
+def convert(B, S, H, D, block=64, dtype="bfloat16"):
+    """From tensor to tensor, with a change of dtype."""
+
+    @T.prim_func
+    def main(A: T.Tensor((B, S, H, D), "float32"), C: T.Tensor((B, H, S, D), dtype)):
+        with T.Kernel(T.ceildiv(S, block), H, B, threads=128) as (bx, by, bz):
+            T.copy(A[bz, bx * block : (bx + 1) * block, by, :], C[bz, by, bx * block : (bx + 1) * block, :])
+
+    return main

@@ -42,6 +42,7 @@ def test_every_pass_is_a_tvm_pass_that_runs_in_a_sequential():
             "InferTTStorage",
             "PropagateTTLayout",
             "LayoutAwareWorkPartitionTT",
+            "LowerAtomicAddsTT",
             "GridToPersistentTT",
             "VerifyTTPartition",
         ]

@@ -2,6 +2,7 @@
 
 import operator
 
+import kernels
 import pytest
 import tilelang
 import tilelang.language as T
@@ -9,6 +10,7 @@ import torch
 from constructs import assert_close, check, supported
 
 import tilelang_tt as tt
+from tilelang_tt.layout import height_sharded
 
 D, F = "bfloat16", "float32"
 
@@ -1149,6 +1151,66 @@ def test_infinities_past_the_end_stay_there():
     torch.manual_seed(0)
     a, v = torch.rand(4, 16, 40) / 4 + 0.5, torch.randn(40, 24)
     check(kernel, lambda a, v: [(a.log() / a) @ v, (a.log() / a).amax(2)], (-2, -1), inputs=[a, v])
+
+
+# ---- updates -------------------------------------------------------------------------------------------------------
+
+
+@supported("Updates", "`T.atomic_add` by blocks of a dimension that the elements do not depend on (split-K)")
+@pytest.mark.parametrize("whole_blocks", [True, False])
+@pytest.mark.parametrize("layout", [None, "sharded"])
+def test_split_k(whole_blocks, layout):
+    M, N, K = 128, 96, 256
+    func = kernels.gemm_split_k.get_tir(M, N, K, 32, 96, 32, 4, whole_blocks)
+    program = tt.compile(func, layout={"C": height_sharded((M, N), 4)} if layout else None)
+    torch.manual_seed(0)
+    a, b, c = torch.randn(M, K).bfloat16(), torch.randn(K, N).bfloat16(), torch.randn(M, N)
+    expected = a.double() @ b.double() + c.double()
+    program(a, b, c)
+    assert_close(c, expected)
+    assert program.partition.grid_tiles == (4, 1)
+
+
+@supported("Updates", "`T.atomic_add` of blocks that move with all loops")
+def test_updates_in_place():
+    @T.prim_func
+    def kernel(A: T.Tensor((2, 64, 2, 64), F), C: T.Tensor((2, 64, 2, 64), D)):
+        with T.Kernel(4, threads=128) as bx:
+            A_local = T.alloc_fragment((32, 64), F)
+            for i in T.serial(2):
+                T.copy(A[bx // 2, i * 32 : i * 32 + 32, bx % 2, :], A_local)
+                T.atomic_add(C[bx // 2, i * 32 : i * 32 + 32, bx % 2, :], A_local)
+
+    torch.manual_seed(0)
+    a, c = torch.randn(2, 64, 2, 64), torch.randn(2, 64, 2, 64).bfloat16()
+    expected = a.double() + c.double()
+    tt.compile(kernel)(a, c)
+    assert_close(c, expected)
+
+
+@supported("Updates", "`T.atomic_add` of a vector that every block adds to")
+def test_a_vector_that_every_block_adds_to():
+    @T.prim_func
+    def kernel(A: T.Tensor((128, 64), F), total: T.Tensor((64,), F)):
+        with T.Kernel(4, threads=128) as bx:
+            A_local = T.alloc_fragment((32, 64), F)
+            row = T.alloc_fragment((64,), F)
+            T.copy(A[bx * 32, 0], A_local)
+            T.reduce_sum(A_local, row, dim=0)
+            for j in T.Parallel(64):
+                T.atomic_add(total[j], row[j])
+
+    torch.manual_seed(0)
+    a, total = torch.randn(128, 64), torch.randn(64)
+    expected = a.double().sum(0) + total.double()
+    tt.compile(kernel)(a, total)
+    assert_close(total, expected)
+
+
+@supported("Copies", "from tensor to tensor, with a change of dtype")
+@pytest.mark.parametrize("seq", [128, 100])
+def test_copies_from_tensor_to_tensor(seq):
+    check(kernels.convert.get_tir(2, seq, 3, 64), lambda a: a.transpose(1, 2))
 
 
 # ---- what only GPUs have ---------------------------------------------------------------------------------------------

@@ -160,14 +160,61 @@ def test_copy_of_a_part():
     return statement(lambda A, A_shared, C, bx: T.copy(A_shared[0:32, 0:32], C[bx * 32 : bx * 32 + 32, 0:32]))
 
 
-@refused("Copies", "from tensor to tensor", "a copy from tensor to tensor is not supported")
-def test_copy_from_tensor_to_tensor():
-    return statement(lambda A, A_shared, C, bx: T.copy(A[0:64, 0:64], C[0:64, 0:64]))
+@refused(
+    "Updates", "by several blocks, which share no dimension", "blocks of different bx may add to the same elements"
+)
+def test_atomic_add_of_several_blocks():
+    @T.prim_func
+    def kernel(A: T.Tensor((128, 64), D), C: T.Tensor((2, 32, 64), F)):
+        with T.Kernel(4, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.atomic_add(C[bx // 2, 0:32, 0:64], A_shared)
+
+    return kernel
 
 
-@refused("Copies", "`T.atomic_add`", "T.atomicadd is not supported")
-def test_atomic_add():
-    return statement(lambda A, A_shared, C, bx: T.atomic_add(C[bx * 32, 0], A_shared))
+@refused("Updates", "`T.atomic_add` to elements that an outer loop comes back to", "a loop comes back to elements")
+def test_atomic_add_that_comes_back():
+    @T.prim_func
+    def kernel(A: T.Tensor((128, 64), D), C: T.Tensor((64, 64), F)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            for again in T.serial(2):
+                for k in T.serial(2):
+                    T.copy(A[(again * 2 + k) * 32, 0], A_shared)
+                    T.atomic_add(C[k * 32, 0], A_shared)
+
+    return kernel
+
+
+@refused("Tensors", "another view of a tensor's memory", "A_flat is another view of a tensor's memory")
+def test_another_view():
+    @T.prim_func
+    def kernel(A: T.Tensor((2, 32, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(1, threads=128) as bx:
+            A_flat = T.Tensor((64, 64), D, A.data)
+            A_shared = T.alloc_shared((64, 64), D)
+            T.copy(A_flat[0, 0], A_shared)
+            T.copy(A_shared, C[0, 0])
+
+    return kernel
+
+
+@refused("Tensors", "several grids in one function", "the function launches several grids")
+def test_several_grids():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), B: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+        with T.Kernel(2, threads=128) as bx:
+            A_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], A_shared)
+            T.copy(A_shared, B[bx * 32, 0])
+        with T.Kernel(2, threads=128) as bx:
+            B_shared = T.alloc_shared((32, 64), D)
+            T.copy(A[bx * 32, 0], B_shared)
+            T.copy(B_shared, C[bx * 32, 0])
+
+    return kernel
 
 
 @refused(

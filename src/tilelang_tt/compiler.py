@@ -23,6 +23,7 @@ from .program.spec import DynamicSpec, ShardSpec, WorkloadSpec
 from .sizes import from_plain
 from .transform.common import device_of, layout_of, projection_of
 from .transform.infer_tt_storage import InferTTStorage
+from .transform.lower_atomic_adds_tt import LowerAtomicAddsTT
 from .transform.pipeline import TTPipeline
 from .transform.workload import workload_of
 
@@ -72,7 +73,7 @@ def compile(
     if schedule:
         func = annotate_tt_schedule(func, schedule)
     func = func.with_attr(attrs.DEVICE, chip.to_dict())
-    func = InferTTStorage()(tvm.IRModule({"main": func}))["main"]
+    func = tvm.transform.Sequential([LowerAtomicAddsTT(), InferTTStorage()])(tvm.IRModule({"main": func}))["main"]
     lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
     spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
     workload, dynamic = _workload(func, lowered), _dynamic(func, lowered, chip)

@@ -406,6 +406,13 @@ def stored_cases() -> Iterator[Case]:
         func = kernels.small_blocks.get_tir(m, n, k, 3)
         expected = {"C": e @ f32(b), "most": e.max(1)}
         yield Case(f"stored_small_{m}x{n}x{k}", func, {"A": a, "B": b}, expected, 2**-7)
+    for whole in (True, False):
+        a, b = random((128, 256), "bfloat16", 1), random((256, 96), "bfloat16", 2)
+        func = kernels.gemm_split_k.get_tir(128, 96, 256, 64, 96, 32, 4, whole)
+        inputs = {"A": a, "B": b, "C": np.zeros((128, 96), np.float32)}
+        yield Case(f"stored_split_k_{'blocks' if whole else 'elements'}", func, inputs, {"C": f32(a) @ f32(b)})
+    a = random((1, 100, 2, 64), "float32", 1)
+    yield Case("stored_convert", kernels.convert.get_tir(1, 100, 2, 64), {"A": a}, {"C": a.transpose(0, 2, 1, 3)})
 
 
 def wide(seed: int, shape: tuple[int, int] = (64, 128)) -> np.ndarray:

@@ -359,7 +359,10 @@ class _Extraction:
         try:
             op = tile_ops.decode(call)
             if isinstance(op, tile_ops.CopyOp):
-                self._emit(self._copy(op, location))
+                if op.src.is_global and op.dst.is_global:
+                    self._copy_through_l1(op, location)
+                else:
+                    self._emit(self._copy(op, location))
             elif isinstance(op, tile_ops.FillOp):
                 self._emit(self._fill(op, location))
             elif isinstance(op, tile_ops.ReduceOp):
@@ -372,10 +375,6 @@ class _Extraction:
             raise error.at(location) from None
 
     def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> Statement:
-        if op.src.is_global and op.dst.is_global:
-            raise _refused(
-                "a copy from tensor to tensor is not supported", op.src.name, hint="copy by way of a shared buffer"
-            )
         _check_same_size(op.src, op.dst)
         if op.src.is_global:
             self._whole(op.dst)
@@ -385,6 +384,20 @@ class _Extraction:
             return Store(BlockTile(op.src.name), self._target(op.dst), location)
         self._whole(op.dst)
         return Map(op.dst.name, BlockTile(op.src.name), location)
+
+    def _copy_through_l1(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> None:
+        """From tensor to tensor, by way of an on-chip buffer of the region's size."""
+        _check_same_size(op.src, op.dst)
+        sizes = [extent for extent in op.src.extents if extent != 1]
+        if len(sizes) not in (1, 2):
+            raise _refused("a copy from tensor to tensor is not of a vector or matrix", op.src.name, found=sizes)
+        name = f"{op.src.name}_to_{op.dst.name}"
+        while name in self.blocks:
+            name += "_"
+        dtype = str(op.src.buffer.dtype)
+        self.blocks[name] = Block.of_shape(name, sizes, dtype)
+        self._emit(Load(self.tensor_block(op.src), name, location))
+        self._emit(Store(BlockTile(name), self._target(op.dst), location))
 
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
         self._whole(op.dst)
@@ -618,13 +631,7 @@ class _Extraction:
             data_format(str(buffer.dtype))
         except UnsupportedError as error:
             raise error.at(location) from None
-        dtype, length = str(buffer.dtype), max(shape)
-        if len(shape) == 1 or 1 in shape:
-            lies = "all" if is_one else "" if len(shape) == 1 else "col" if shape[1] == 1 else "row"
-            self.blocks[name] = Block(name, 1, -(-length // TILE), dtype, 1, length, is_vector=True, lies=lies)
-        else:
-            rows, cols = (-(-size // TILE) for size in shape)
-            self.blocks[name] = Block(name, rows, cols, dtype, shape[0], shape[1])
+        self.blocks[name] = Block.of_shape(name, shape, str(buffer.dtype), is_one=is_one)
 
     def _check_one_exponent(self) -> None:
         """The engines take 16-bit floats of one exponent width at a time."""
@@ -649,8 +656,8 @@ class _Extraction:
         return _refused(message, subject, found=found, hint=hint).at(location_of(self.func))  # type: ignore[return-value]
 
 
-_HINTS = ("threadblock_swizzle_pattern", "tvm_storage_sync", "sync_threads")
-"""What speaks of GPU threads and caches only: the order of blocks, and barriers between threads."""
+_HINTS = ("threadblock_swizzle_pattern", "tvm_storage_sync", "sync_threads", "no_set_max_nreg", "set_max_nreg")
+"""What speaks of GPU threads and caches only: the order of blocks, barriers between threads, registers of warps."""
 
 
 def _is_hint(node: Any) -> bool:

@@ -6,11 +6,12 @@ in hardware tiles (32x32 elements).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import SourceLocation
+from ..formats import TILE
 
 Broadcast = Literal["", "row", "col", "all"]
 """How a vector meets a matrix: element j in every row ("row"), element i in every column ("col"), one element
@@ -95,6 +96,16 @@ class Block:
     width: int
     is_vector: bool = False
     lies: Broadcast = ""
+
+    @staticmethod
+    def of_shape(name: str, shape: Sequence[int], dtype: str, *, is_one: bool = False) -> Block:
+        """The block for a buffer of one or two dimensions, in elements; ``is_one``: of one element, known to be."""
+        if len(shape) == 1 or 1 in shape:
+            lies = "all" if is_one else "" if len(shape) == 1 else "col" if shape[1] == 1 else "row"
+            length = max(shape)
+            return Block(name, 1, -(-length // TILE), dtype, 1, length, is_vector=True, lies=lies)
+        rows, cols = (-(-size // TILE) for size in shape)
+        return Block(name, rows, cols, dtype, shape[0], shape[1])
 
 
 # ---- values of an element-wise expression, tile by tile ------------------------------------------------------------

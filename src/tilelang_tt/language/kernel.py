@@ -236,6 +236,16 @@ def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
     def visit(node: Any) -> None:
         if isinstance(node, tirx.For) and _is_block_loop(node):
             tag = str(node.thread_binding.thread_tag)
+            if tag in extents:
+                raise UnsupportedError(
+                    Code.UNSUPPORTED,
+                    "the function launches several grids",
+                    subject=str((func.attrs or {}).get("global_symbol", "")),
+                    found=f"{tag} twice",
+                    expected="one T.Kernel",
+                    hint="make a function of each, and call one program after the other",
+                    location=location_of(func),
+                )
             exprs[tag] = arith.Analyzer().simplify(node.extent)
             extents[tag], variables[tag] = _grid_extent(func, symbols, tag, exprs[tag]), node.loop_var
 
@@ -269,9 +279,25 @@ def tensor_params(func: tirx.PrimFunc) -> list[tirx.Buffer]:
 
 def tensor_uses(func: tirx.PrimFunc, buffer: tirx.Buffer) -> list[tile_ops.Region]:
     """What ``func`` reads and writes of ``buffer``: every access over all iterations of its parallel loops."""
+    return [use.region for use in _walked(func).uses if use.region.buffer.same_as(buffer)]
+
+
+def _walked(func: tirx.PrimFunc) -> _Walk:
     walk = _Walk()
     walk.visit(func.body, ())
-    return [use.region for use in walk.uses if use.region.buffer.same_as(buffer)]
+    params = tensor_params(func)
+    for use in walk.uses:
+        if not any(use.region.buffer.same_as(buffer) for buffer in params):
+            raise UnsupportedError(
+                Code.UNSUPPORTED,
+                f"{use.region.name} is another view of a tensor's memory",
+                subject=use.region.name,
+                found=f"shape {list(use.region.buffer.shape)}",
+                expected="the tensor itself",
+                hint="make the parameter of this shape",
+                location=location_of(func),
+            )
+    return walk
 
 
 def read_kernel(func: tirx.PrimFunc) -> KernelInfo:

@@ -8,6 +8,7 @@ from .infer_default_tt_schedule import InferDefaultTTSchedule
 from .infer_tt_layout import InferTTLayout
 from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
+from .lower_atomic_adds_tt import LowerAtomicAddsTT
 from .pipeline import TTPipeline
 from .propagate_tt_layout import PropagateTTLayout
 from .verify_tt_partition import VerifyTTPartition
@@ -18,6 +19,7 @@ __all__ = [
     "InferTTLayout",
     "InferTTStorage",
     "LayoutAwareWorkPartitionTT",
+    "LowerAtomicAddsTT",
     "PropagateTTLayout",
     "TTPipeline",
     "VerifyTTPartition",

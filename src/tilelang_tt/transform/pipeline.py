@@ -10,6 +10,7 @@ from .infer_default_tt_schedule import InferDefaultTTSchedule
 from .infer_tt_layout import InferTTLayout
 from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
+from .lower_atomic_adds_tt import LowerAtomicAddsTT
 from .propagate_tt_layout import PropagateTTLayout
 from .verify_tt_partition import VerifyTTPartition
 
@@ -17,6 +18,7 @@ from .verify_tt_partition import VerifyTTPartition
 def tt_passes(device: str | Device | None = None) -> list[tvm.transform.Pass]:
     """Every pass, in order."""
     return [
+        LowerAtomicAddsTT(),
         InferTTStorage(),
         InferDefaultTTSchedule(device),
         InferTTLayout(),
