@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test corpus lint setup clean
 
 setup: $(READY)
 
@@ -19,6 +19,10 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -n auto
+
+corpus: $(READY)
+	$(BIN)/pip install --quiet --no-deps -r tests/corpus/requirements.txt
+	$(BIN)/python tests/corpus/run.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
