@@ -56,7 +56,7 @@ ROW = (1, 1, 4, 1)
 def program(reader=READER, *, cores=CORES, groups=None, device="wormhole_n150", sender=(2, 1), initial=0):
     """Pages of ``a``, read by one core, copied by every core into its own pages of ``c``."""
     rectangle = (*map(min, zip(*cores, strict=True)), *map(max, zip(*cores, strict=True)))
-    groups = groups or [(*rectangle, *sender)] * len(cores)
+    groups = groups or [(*rectangle, *sender, PAGES)] * len(cores)
     a = tensor("a", (32, 32 * PAGES), BF16, "in")
     c = tensor("c", (32, 32 * PAGES * len(cores)), BF16, "out")
     chip = load_device(device) if isinstance(device, str) else device
@@ -115,7 +115,7 @@ def test_a_rectangle_of_cores():
 
 def test_two_groups_side_by_side():
     cores = [(x, y) for y in (0, 1) for x in range(3)]
-    groups = [(0, y, 2, y, y, y) for y in (0, 1) for _ in range(3)]
+    groups = [(0, y, 2, y, y, y, PAGES) for y in (0, 1) for _ in range(3)]
     assert run(program(cores=cores, groups=groups)).noc.dram_read == 2 * PAGES * 2048
 
 
@@ -167,7 +167,7 @@ class TestWrongKernels:
         has(text, "noc_semaphore_set_multicast counts 1 destinations")
 
     def test_a_core_outside_the_programs(self):
-        text = fails(wrong("wait(ready, destinations)", "wait(ready, 3)", groups=[(1, 1, 5, 1, 2, 1)] * 4))
+        text = fails(wrong("wait(ready, destinations)", "wait(ready, 3)", groups=[(1, 1, 5, 1, 2, 1, PAGES)] * 4))
         has(text, "reaches the worker core at (7, 2), which does not run the program")
 
     def test_corners_in_the_wrong_order(self):
@@ -273,7 +273,7 @@ class TestWrongKernels:
         has(text, "get_noc_multicast_addr did not give")
 
     def test_a_loop_back_from_outside(self):
-        groups = [(2, 1, 4, 1, 1, 1)] * 4
+        groups = [(2, 1, 4, 1, 1, 1, PAGES)] * 4
         source = changed(READER, "noc_async_write_multicast(l1", "noc_async_write_multicast_loopback_src(l1")
         has(
             fails(program(changed(source, "wait(ready, destinations)", "wait(ready, 3)"), groups=groups)),
@@ -285,7 +285,7 @@ def test_a_sender_outside_of_the_rectangle():
     """The others of a row, in a rectangle without the sender."""
     source = changed(READER, "noc_semaphore_wait(ready, destinations)", "noc_semaphore_wait(ready, 3)")
     source = source.replace("2048, destinations)", "2048, 3)").replace("flag), destinations)", "flag), 3)")
-    run(program(source, groups=[(2, 1, 4, 1, 1, 1)] * 4))
+    run(program(source, groups=[(2, 1, 4, 1, 1, 1, PAGES)] * 4))
 
 
 def test_programs_without_semaphores_are_as_before():

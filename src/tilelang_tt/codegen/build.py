@@ -132,10 +132,10 @@ def _declarations(ctx: Context, role: Role, partition: WorkPartition, program: T
         nodes.append(Define(name, f"get_arg_val<uint32_t>({index})"))
     for place, size in enumerate(program.sizes, len(program.tensors)):
         nodes.append(Define(size, f"get_common_arg_val<uint32_t>({place})"))
+    for tensor in ctx.multicasts.values():
+        nodes += tensor.definitions(role, len(partition.runtime_arg_names))
     if role == "compute":
         return nodes
-    if role == "reader":
-        nodes += [tensor.definition(len(partition.runtime_arg_names)) for tensor in ctx.multicasts.values()]
     order = [tensor.name for tensor in program.tensors]
     offset = "0"
     for tensor in ctx.accessors[role]:

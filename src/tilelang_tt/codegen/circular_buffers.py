@@ -9,6 +9,7 @@ from ..errors import CapacityError, Code
 from ..formats import DataFormat, tile_bytes
 from ..program.spec import CircularBufferSpec
 from .cexpr import identifier
+from .tile_program import TensorBlock
 
 MAX_CIRCULAR_BUFFERS = 32
 
@@ -83,3 +84,9 @@ class CircularBuffers:
 
     def __iter__(self) -> Iterator[CircularBuffer]:
         return iter(self.by_name.values())
+
+
+def direct_name(source: TensorBlock, number: int) -> str:
+    """What the circular buffer for the ``number``-th block of a tensor in an expression is called after, of those of
+    one size."""
+    return f"{source.tensor}_direct_{source.rows}x{source.cols}" + (f"_{number + 1}" if number else "")

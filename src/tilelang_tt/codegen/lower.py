@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..formats import ELEMENT_BYTES
 from . import metalium
-from .circular_buffers import CircularBuffer
+from .circular_buffers import CircularBuffer, direct_name
 from .context import (
     Access,
     Apply,
@@ -32,6 +32,7 @@ from .context import (
     plus,
     times,
 )
+from .drain import drain
 from .elementwise import evaluate, materialise, rounded, rounded_by_packer, stage_value
 from .liveness import Liveness, set_in, stays_in_its_scope
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
@@ -119,6 +120,7 @@ def lower(
     for stream in ctx.streams:
         for _ in loops:
             stream.close_loop()
+    drain(ctx, lowering.consumers)
     for stream, text in ctx.epilogue:
         stream.line(text)
     if multicasts:
@@ -146,6 +148,7 @@ class _Lowering:
         self.reads_of = _reads_of_maps(ctx.program)
         self.written = {s.target.tensor for s in walk((ctx.program.tile_loop,)) if isinstance(s, Store)}
         self.direct: dict[TensorBlock, Tiles] = {}
+        self.consumers: dict[str, Stream] = {}
 
     # ---- control ---------------------------------------------------------------------------------------------------
 
@@ -364,7 +367,7 @@ class _Lowering:
             column_major=name in self.read_transposed,
             replicated=not source.is_vector,
         )
-        consumer = ctx.writer if self._passes_through(name) else ctx.compute
+        consumer = self.consumers[name] = ctx.writer if self._passes_through(name) else ctx.compute
         ctx.pop_at_end(consumer, tiles)
         started.append(self._start_reads(source, tiles, buffer))
         consumer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
@@ -603,12 +606,6 @@ def _loaded_in(outer: Statement) -> list[str]:
             sources = [leaf.source for leaf in operands(statement.value) if isinstance(leaf, TensorTile)]
             names += [direct_name(source, number) for source in sources for number in range(len(sources))]
     return list(dict.fromkeys(names))
-
-
-def direct_name(source: TensorBlock, number: int) -> str:
-    """What the circular buffer for the ``number``-th block of a tensor in an expression is called after, of those of
-    one size."""
-    return f"{source.tensor}_direct_{source.rows}x{source.cols}" + (f"_{number + 1}" if number else "")
 
 
 def _access(broadcast: Broadcast, tiles: Tiles) -> Access:

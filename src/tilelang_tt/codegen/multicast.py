@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from .. import attrs
 from ..errors import CapacityError, Code, UnsupportedError
 from ..partition import WorkPartition
+from ..partition.multicast import has_rest
 from ..program.consistency import MAX_SEMAPHORES
-from ..program.spec import MULTICAST_ARGS, SemaphoreSpec
+from ..program.spec import MULTICAST_ARGS, Role, SemaphoreSpec
 from . import metalium
 from .cexpr import identifier
+from .circular_buffers import CircularBuffer
 from .streams import Define, Node, Stream
 from .tile_program import Branch, Let, Load, Loop, Map, Statement, Store, TensorBlock, TensorTile, TileProgram, operands
 
@@ -34,6 +36,8 @@ class MulticastTensor:
     tensor: str
     follows: str
     number: int
+    drains: bool = False
+    """Whether some core has fewer work tiles than others of its group, whose blocks it has to take all the same."""
 
     @property
     def name(self) -> str:
@@ -45,11 +49,20 @@ class MulticastTensor:
         first, name = SEMAPHORES_EACH * self.number, identifier(self.tensor)
         return SemaphoreSpec(first, f"{name}_ready"), SemaphoreSpec(first + 1, f"{name}_arrived")
 
-    def definition(self, arguments: int) -> Node:
-        """The reader's definition of :attr:`name`; ``arguments``: how many canonical runtime arguments there are."""
+    @property
+    def steps(self) -> str:
+        """What kernels call the number of work tiles that this core's group goes through."""
+        return f"{identifier(self.tensor)}_steps"
+
+    def definitions(self, role: Role, arguments: int) -> list[Node]:
+        """The definitions of :attr:`steps` and, in the reader, of :attr:`name`.
+
+        ``arguments``: how many canonical runtime arguments there are.
+        """
         argument = arguments + len(MULTICAST_ARGS) * self.number
+        steps = Define(self.steps, f"get_arg_val<uint32_t>({argument + MULTICAST_ARGS.index('steps')})")
         value = f"{metalium.MULTICAST_NAME}({argument}, {SEMAPHORES_EACH * self.number})"
-        return Define(self.name, value, "const auto")
+        return [steps, *([Define(self.name, value, "const auto")] if role == "reader" else [])]
 
     def begin_reads(self, reader: Stream) -> None:
         """What follows is done by the sender only."""
@@ -65,6 +78,13 @@ class MulticastTensor:
     def _sends(self) -> str:
         return f"{self.name}.destinations > 0"
 
+    def receive(self, reader: Stream, buffer: CircularBuffer) -> None:
+        """Take a block, on a core that never sends it."""
+        reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        reader.line(f"{metalium.MULTICAST_READY_NAME}({self.name});")
+        reader.line(self.share(f"get_write_ptr({buffer.name})", buffer.block_pages * buffer.page_size))
+        reader.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+
     def share(self, address: str, size: int) -> str:
         """The statement that brings the block at ``address`` of the sender, of ``size`` bytes, to all."""
         return f"{metalium.MULTICAST_BLOCK_NAME}({self.name}, {address}, {size});"
@@ -77,7 +97,7 @@ def multicast_tensors(partition: WorkPartition) -> dict[str, MulticastTensor]:
         CapacityError: ``l1-capacity``, for more than a core has semaphores for.
     """
     found = {
-        name: MulticastTensor(name, item.follows, number)
+        name: MulticastTensor(name, item.follows, number, has_rest(partition, name))
         for number, (name, item) in enumerate(partition.multicast.items())
     }
     if len(found) * SEMAPHORES_EACH > MAX_SEMAPHORES:
@@ -111,9 +131,9 @@ def check_lock_step(program: TileProgram, multicasts: Mapping[str, MulticastTens
             continue
         if into is not None and filled[into] != block.tensor:
             _refuse(block.tensor, statement, f"{into} holds blocks of {filled[into]} too")
-        used = [block.leading, block.row, block.col, *around]
+        used = [block.leading, block.leading_inside, block.row, block.col, *around]
         for name in sorted(_decided_by(used, deciding, program.block_axes)):
-            if program.block_axes.get(name) != multicast.follows and name not in program.constants:
+            if program.block_axes.get(name) != multicast.follows and name not in (*program.constants, *program.sizes):
                 axis = f"axis {multicast.follows}" if multicast.follows else "no block index"
                 _refuse(block.tensor, statement, f"which of its blocks is read follows {name}, not {axis} alone")
 

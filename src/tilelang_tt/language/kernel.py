@@ -118,6 +118,8 @@ class _Use:
     """The on-chip buffer that it is copied to."""
     guards: tuple[tirx.PrimExpr, ...] = ()
     """The conditions that it is under."""
+    early: bool = False
+    """Whether a loop around it may end early."""
 
 
 @dataclass
@@ -128,6 +130,7 @@ class _Walk:
     block_vars: tuple[tirx.Var, ...] = ()
     """Variables that are block indices whatever they are bound to."""
     guards: list[tirx.PrimExpr] = field(default_factory=list)
+    early: bool = False
 
     def visit(self, node: Any, loops: tuple[tirx.For, ...]) -> None:
         """Collect every access to a tensor below ``node``; ``loops`` are the serial and parallel loops around it."""
@@ -137,10 +140,11 @@ class _Walk:
         elif isinstance(node, tirx.For):
             self._loads(node.min, loops)
             self._loads(node.extent, loops)
-            self._guarded(node.body, loops if _is_block_loop(node) else (*loops, node), exit_conditions(node.body))
+            exits = list(exit_conditions(node.body))
+            self._guarded(node.body, loops if _is_block_loop(node) else (*loops, node), exits, early=bool(exits))
         elif isinstance(node, tirx.While):
             self._loads(node.condition, loops)
-            self._guarded(node.body, loops, (node.condition, *exit_conditions(node.body)))
+            self._guarded(node.body, loops, (node.condition, *exit_conditions(node.body)), early=True)
         elif isinstance(node, tirx.SBlockRealize):
             for buffer in node.block.alloc_buffers:
                 check_constant(buffer)
@@ -163,12 +167,15 @@ class _Walk:
             for expr in (*node.indices, node.value):
                 self._loads(expr, loops)
 
-    def _guarded(self, body: Any, loops: tuple[tirx.For, ...], conditions: Iterable[tirx.PrimExpr]) -> None:
-        """Visit ``body``, which is reached only as ``conditions`` decide."""
-        guards = list(self.guards)
+    def _guarded(
+        self, body: Any, loops: tuple[tirx.For, ...], conditions: Iterable[tirx.PrimExpr], early: bool = False
+    ) -> None:
+        """Visit ``body``, which is reached only as ``conditions`` decide; ``early``: of a loop that may end early."""
+        guards, before = list(self.guards), self.early
+        self.early = before or early
         self.guards += [self.inlined(condition) for condition in conditions]
         self.visit(body, loops)
-        self.guards = guards
+        self.guards, self.early = guards, before
 
     def inlined(self, expr: tirx.PrimExpr) -> tirx.PrimExpr:
         """``expr`` with the kernel's let-bound variables replaced by their values."""
@@ -219,7 +226,7 @@ class _Walk:
         mins = tuple(self.inlined(expr) for expr in region.mins)
         region = tile_ops.Region(region.buffer, mins, region.extents)
         kinds = [kind for kind, wanted in ((False, reads), (True, writes)) if wanted]
-        self.uses += [_Use(region, loops, kind, into, tuple(self.guards)) for kind in kinds]
+        self.uses += [_Use(region, loops, kind, into, tuple(self.guards), self.early) for kind in kinds]
 
 
 def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
@@ -436,7 +443,7 @@ def _follows(own: list[_Use], walk: _Walk, grid: LaunchGrid) -> Literal["M", "N"
     """See :attr:`TensorAccess.follows`."""
     into = {use.into for use in own} - {None}
     mixed = any(use.into in into and not any(use is mine for mine in own) for use in walk.uses)
-    if any(set(use.region.extents) == {1} for use in own):
+    if any(use.early or set(use.region.extents) == {1} for use in own):
         return None
     deciding = [expr for use in own for expr in (*use.region.mins, *use.guards)]
     deciding += [walk.inlined(expr) for use in own for loop in use.loops for expr in (loop.min, loop.extent)]

@@ -259,7 +259,7 @@ def traffic_of(partition: WorkPartition, device: Device, accesses: Sequence[Acce
             reading = slice(None)
             if access.name in partition.multicast:
                 groups = partition.multicast[access.name].groups
-                reading = np.array([core == group[4:] for core, group in zip(partition.cores, groups, strict=True)])
+                reading = np.array([core == group[4:6] for core, group in zip(partition.cores, groups, strict=True)])
                 blocks = weights[reading].sum(axis=1)
                 # What lies past a tensor's end is sent along as zeros.
                 amounts = blocks * float(access.bytes * access.reads)
@@ -274,7 +274,7 @@ def add_multicast(traffic: Traffic, groups: Sequence[Group], amounts: Amounts) -
     """Add what the sender of each group multicasts to the others: over every link of their routes once."""
     wiring = traffic.wiring
     sources, targets, carried = [], [], []
-    for (x0, y0, x1, y1, x, y), amount in zip(groups, amounts, strict=True):
+    for (x0, y0, x1, y1, x, y, _), amount in zip(groups, amounts, strict=True):
         sender = wiring.number[x, y]
         members = wiring.numbers([(column, row) for row in range(y0, y1 + 1) for column in range(x0, x1 + 1)])
         traffic.core_out[sender] += amount

@@ -2,7 +2,8 @@
 
 A block that moves along M only is needed by all cores that work on the same rows of work tiles, one along N only by
 those of the same columns. They form a group where their cores are a rectangle, and take part in every block together
-only if all of them go through work of the same shape: then they are at the same row (column) at every step.
+if they go through the same rows (columns) step by step. Cores that have fewer steps than others of their group, at the
+plane's end, take part in the rest as well, without using what they get; one with most steps sends.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from .. import attrs
 from ..devices import Core
 from ..errors import Code, PartitionError, ScheduleError
 from ..program.spec import MulticastSpec
-from .policies import BLOCK_2D, COLUMN_MAJOR, Named, Rectangles
+from .policies import BLOCK_2D, COLUMN_MAJOR, ROW_MAJOR, Named, Rectangles
 
 if TYPE_CHECKING:
     from .engine import PlacedBuffer
     from .work_partition import WorkPartition
 
 Follows = Literal["M", "N", ""]
-Group = tuple[int, int, int, int, int, int]
-"""x0, y0, x1, y1 of the group's rectangle of cores, x and y of the core that sends."""
+Group = tuple[int, int, int, int, int, int, int]
+"""x0, y0, x1, y1 of the group's rectangle of cores, x and y of the core that sends, and the work tiles of that core."""
 Area = tuple[int, int, int, int]
 """First m, first n, rows and columns of work tiles of a core."""
 
@@ -71,18 +72,37 @@ def groups_of(made: WorkPartition, follows: Follows, turn: int = 0) -> tuple[Gro
     rows: list[Group | None] = [None] * len(found)
     for place, key in enumerate(sorted(members)):
         numbers = members[key]
-        cores = sorted((made.cores[number] for number in numbers), key=lambda core: core[::-1])
-        shapes = {found[number][2:] for number in numbers}
-        if len(shapes) > 1:
+        cores = sorted((made.cores[number] for number in numbers), key=_row_major)
+        if len({_walk(made, follows, found[number]) for number in numbers}) > 1:
+            shapes = {found[number][2:] for number in numbers}
             shown = " and ".join(f"{height} x {width}" for height, width in sorted(shapes)[:2])
-            raise Irregular(f"cores that need the same blocks have {shown} work tiles")
+            raise Irregular(f"cores that need the same blocks have {shown} work tiles, in order {made.order}")
         if len(cores) == 1:
             raise Irregular(f"core {cores[0]} needs its blocks alone")
-        rectangle = _rectangle(cores)
-        sender = cores[(place + turn) % len(cores)]
+        rectangle, steps = _rectangle(cores), max(found[number][2] * found[number][3] for number in numbers)
+        longest = [number for number in numbers if found[number][2] * found[number][3] == steps]
+        senders = sorted((made.cores[number] for number in longest), key=_row_major)
         for number in numbers:
-            rows[number] = (*rectangle, *sender)
+            rows[number] = (*rectangle, *senders[(place + turn) % len(senders)], steps)
     return tuple(row for row in rows if row is not None)
+
+
+def _row_major(core: Core) -> Core:
+    return core[1], core[0]
+
+
+def _walk(made: WorkPartition, follows: str, area: Area) -> tuple[int, ...]:
+    """What decides, but for its end, the sequence of rows, columns or steps that a core goes through."""
+    m0, n0, height, width = area
+    if follows == "":
+        return ()
+    first = m0 if follows == "M" else n0
+    # Along a single row (column) the shares may differ: all stay in it.
+    apart = width if height > 1 or follows == "N" else 0
+    below = height if width > 1 or follows == "M" else 0
+    if made.order == ROW_MAJOR:
+        return first, apart
+    return (first, below) if made.order == COLUMN_MAJOR else (first, height, width)
 
 
 def _rectangle(cores: Sequence[Core]) -> tuple[int, int, int, int]:
@@ -91,6 +111,12 @@ def _rectangle(cores: Sequence[Core]) -> tuple[int, int, int, int]:
     if (area[2] - area[0] + 1) * (area[3] - area[1] + 1) != len(cores):
         raise Irregular(f"the {len(cores)} cores that need the same blocks, {cores[0]} the first, are no rectangle")
     return area
+
+
+def has_rest(made: WorkPartition, name: str) -> bool:
+    """Whether some core has fewer work tiles than others of its group for this buffer."""
+    groups = made.multicast[name].groups
+    return any(row[5] < group[-1] for row, group in zip(made.core_ranges, groups, strict=True))
 
 
 def with_multicast(made: WorkPartition, asked: Sequence[str], buffers: Sequence[PlacedBuffer]) -> WorkPartition:
@@ -159,23 +185,18 @@ def _verify_groups(name: str, multicast: MulticastSpec, made: WorkPartition, fou
     for number, group in enumerate(multicast.groups):
         members.setdefault(group, []).append(number)
     for group, numbers in members.items():
-        x0, y0, x1, y1, *sender = group
-        cores = {made.cores[number] for number in numbers}
+        x0, y0, x1, y1, x, y, steps = group
+        cores = {made.cores[number]: found[number][2] * found[number][3] for number in numbers}
         # Distinct cores of the partition inside the rectangle: it is full when their number is right.
-        inside = all(x0 <= x <= x1 and y0 <= y <= y1 for x, y in cores)
+        inside = all(x0 <= column <= x1 and y0 <= row <= y1 for column, row in cores)
         if not inside or len(cores) != (x1 - x0 + 1) * (y1 - y0 + 1):
             _fail(name, "has a rectangle that is not the cores of its group", list(group), f"cores {sorted(cores)[:4]}")
-        if len(cores) < 2 or tuple(sender) not in cores:
+        if len(cores) < 2 or (x, y) not in cores:
             _fail(name, "has a group without a sender or a receiver", list(group), "a sender among several cores")
-        steps = {_steps(multicast.follows, found[number]) for number in numbers}
-        if len(steps) != 1:
-            _fail(name, "has cores in a group that do not step together", list(group), "work of the same shape")
-
-
-def _steps(follows: str, area: Area) -> tuple[int, int, int]:
-    """What decides the sequence of blocks that a core goes through."""
-    m0, n0, height, width = area
-    return {"M": m0, "N": n0, "": 0}[follows], height, width
+        if not cores[x, y] == steps == max(cores.values()):
+            _fail(name, "has a sender with fewer steps than its group", list(group), f"{max(cores.values())} steps")
+        if len({_walk(made, multicast.follows, found[number]) for number in numbers}) != 1:
+            _fail(name, "has cores in a group that do not step together", list(group), "the same rows or columns")
 
 
 def _fail(name: str, problem: str, found: object, expected: str) -> NoReturn:

@@ -38,8 +38,8 @@ from .workload import accesses, cycles_per_tile, l1_bytes, placed_buffers, work_
 
 RECTANGLES = 10
 """Cuts into rectangles that are costed, those with the least largest rectangle."""
-EVEN_RECTANGLES = 2
-"""More of them, of which all rectangles are equal."""
+CORE_RECTANGLES = 2
+"""More of them, that lie on the cores as on the plane."""
 ALIKE = 1.02
 """Plans whose modelled times are this close are taken to be as fast: the model's error is several times that."""
 SHARED = 10
@@ -233,24 +233,29 @@ def _global_alternatives(
     if schedule.order in (ROW_MAJOR, COLUMN_MAJOR):
         for cut in _cuts(grid, device, schedule):
             yield 3, None, replace(schedule, policy=str(Named(BLOCK_2D, cut.grid)))
+            if schedule.order == ROW_MAJOR and grid.nt % cut.shape[1] and not grid.mt % cut.shape[0]:
+                # Rectangles of unequal width step together column by column, for multicast.
+                yield 6, None, replace(schedule, policy=str(Named(BLOCK_2D, cut.grid)), order=COLUMN_MAJOR)
 
 
 def _cuts(grid: WorkGrid, device: Device, schedule: UserSchedule) -> list[Rectangles]:
     plane = (grid.mt, grid.nt)
     cores = schedule.num_cores or len(schedule.available_cores(device))
     cuts = {Rectangles.cut(plane, (gy, min(cores // gy, grid.nt))) for gy in range(1, min(cores, grid.mt) + 1)}
-    return [*_best(cuts, RECTANGLES), *_best(_even_cuts(plane, device, cores) - cuts, EVEN_RECTANGLES)]
+    first = _best(cuts, RECTANGLES)
+    return [*first, *_best(_core_cuts(plane, device, cores) - set(first), CORE_RECTANGLES)]
 
 
 def _best(cuts: set[Rectangles], count: int) -> list[Rectangles]:
     return sorted(cuts, key=lambda cut: (prod(cut.shape), sum(cut.shape), cut.grid))[:count]
 
 
-def _even_cuts(plane: tuple[int, int], device: Device, cores: int) -> set[Rectangles]:
-    """Cuts into equal rectangles that lie on the cores as on the plane: those whose operands can be multicast."""
+def _core_cuts(plane: tuple[int, int], device: Device, cores: int) -> set[Rectangles]:
+    """Cuts that lie on the cores as on the plane, even along an axis: those of which all operands can be multicast."""
     columns, rows = device.grid
-    along = [
-        [parts for parts in range(1, min(most, size) + 1) if size % parts == 0]
-        for size, most in zip(plane, (rows, columns), strict=True)
-    ]
-    return {Rectangles.cut(plane, (gy, gx)) for gy in along[0] for gx in along[1] if gy * gx <= cores}
+    cuts = {
+        Rectangles.cut(plane, (gy, gx))
+        for gy in range(1, min(rows, plane[0]) + 1)
+        for gx in range(1, min(columns, plane[1], cores // gy) + 1)
+    }
+    return {cut for cut in cuts if not plane[0] % cut.shape[0] or not plane[1] % cut.shape[1]}

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..attrs import GLOBAL, RUNTIME_ARG_NAMES
+from ..attrs import GLOBAL, MULTICAST, RUNTIME_ARG_NAMES
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
 from .engine import PlacedBuffer, cores_for_given_shards, global_cores, partition
 from .grid import WorkGrid
+from .multicast import has_rest, with_multicast
 from .policies import AUTO_POLICY, BLOCK_2D, MATCH_SHARD, ROW_MAJOR, Named
 from .schedule import UserSchedule
 from .verify import clipped_shard
@@ -43,13 +44,16 @@ def repartition(
     schedule = schedule or UserSchedule(policy=AUTO_POLICY)
     if made.mode != GLOBAL and made.driving_buffer is None and schedule.shard_grid is not None:
         # Shards of the schedule's own may have work now that had none before.
-        return partition(grid, kt, device, (), replace(schedule, grid_tiles=None))
+        again = partition(grid, kt, device, _multicast_buffers(made), replace(schedule, grid_tiles=None))
+        _check_rest(made, again)
+        return again
     if made.mode != GLOBAL:
-        return _clipped(made, grid, kt)
+        again = with_multicast(_clipped(made, grid, kt), tuple(made.multicast), _multicast_buffers(made))
+        _check_rest(made, again)
+        return again
     fixed = replace(schedule, partition_mode=GLOBAL, grid_tiles=None, local_shape_tiles=None, runtime_args=None)
     policy, order = _asked(made, schedule)
-    # Only what each multicast buffer follows matters of it.
-    buffers = [PlacedBuffer(name, written=False, follows=item.follows) for name, item in made.multicast.items()]
+    buffers = _multicast_buffers(made)
     fixed = replace(fixed, policy=policy, order=order, multicast=tuple(made.multicast))
     again = partition(grid, kt, device, buffers, fixed)
     if again.runtime_arg_names != made.runtime_arg_names:
@@ -60,7 +64,27 @@ def repartition(
             found=list(again.runtime_arg_names),
             expected=list(made.runtime_arg_names),
         )
+    _check_rest(made, again)
     return again
+
+
+def _multicast_buffers(made: WorkPartition) -> list[PlacedBuffer]:
+    """The multicast buffers, of which only what each follows matters here."""
+    return [PlacedBuffer(name, written=False, follows=item.follows) for name, item in made.multicast.items()]
+
+
+def _check_rest(made: WorkPartition, again: WorkPartition) -> None:
+    for name in made.multicast:
+        # Kernels made for equal shares know nothing of a rest that other cores of a group have.
+        if has_rest(again, name) and not has_rest(made, name):
+            raise PartitionError(
+                Code.PARTITION_INVALID,
+                f"some cores have other work tiles than its group in the multicast of {name!r}",
+                subject=MULTICAST,
+                found=f"{again.policy} of {again.grid_tiles[0]} x {again.grid_tiles[1]} work tiles",
+                expected="shares as equal as those that the kernels were compiled for",
+                hint="compile for this grid",
+            )
 
 
 def launch_cores(made: WorkPartition, device: Device, schedule: UserSchedule) -> tuple[Core, ...]:
@@ -108,4 +132,5 @@ def _clipped(made: WorkPartition, grid: WorkGrid, kt: int) -> WorkPartition:
         runtime_constants={**made.runtime_constants, "Mt": grid.mt, "Kt": kt, "Nt": grid.nt},
         core_ranges=tuple(core_range for core_range, _ in rows),
         core_runtime_args=tuple(args for _, args in rows),
+        multicast={},
     )

@@ -359,7 +359,7 @@ def _multicast(attributes: Mapping[str, Any]) -> dict[str, MulticastSpec]:
     try:
         return msgspec.convert(attributes.get(attrs.MULTICAST, {}), dict[str, MulticastSpec])
     except msgspec.ValidationError as error:
-        _ill_typed(attrs.MULTICAST, error, "for every buffer follows and groups, a row of 6 integers per core")
+        _ill_typed(attrs.MULTICAST, error, "for every buffer follows and groups, a row of 7 integers per core")
 
 
 def _rows(attributes: Mapping[str, Any], key: str, length: int | None) -> tuple[tuple[int, ...], ...]:

@@ -149,9 +149,10 @@ class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """Given for the compute kernel only."""
 
 
-MULTICAST_ARGS = ("destinations", "sender_x", "sender_y", "x0", "y0", "x1", "y1")
+MULTICAST_ARGS = ("destinations", "sender_x", "sender_y", "x0", "y0", "x1", "y1", "steps")
 """Runtime arguments of a core for one multicast tensor: how many other cores it sends to, 0 for one that receives; who
-sends to it; and the corners of its group's rectangle. In NoC coordinates, which executors know."""
+sends to it; the corners of its group's rectangle; and the work tiles that its group goes through. In NoC coordinates,
+which executors know."""
 
 
 class MulticastSpec(_Spec, frozen=True, forbid_unknown_fields=True):
@@ -160,8 +161,9 @@ class MulticastSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     follows: Literal["M", "N", ""]
     """The axis of the work plane along which its block moves: a group works on one row ("M") or column ("N") of work
     tiles at a time; "" for a block that is the same for all."""
-    groups: tuple[tuple[int, int, int, int, int, int], ...]
-    """Per core of the partition, in its order: the rectangle (x0, y0, x1, y1) of its group, and who sends (x, y)."""
+    groups: tuple[tuple[int, int, int, int, int, int, int], ...]
+    """Per core of the partition, in its order: the rectangle (x0, y0, x1, y1) of its group, who sends (x, y),
+    and how many work tiles the sender has, the most of the group."""
 
 
 class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):

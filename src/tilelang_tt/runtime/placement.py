@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..devices import Core, Device
 from ..errors import CapacityError, Code
 from ..formats import tile_bytes
-from ..program.spec import ProgramSpec, TensorSpec
+from ..program.spec import MULTICAST_ARGS, ProgramSpec, TensorSpec
 from .tiles import tile_shape
 
 DRAM_RESERVED_BYTES = 1 << 20
@@ -117,10 +117,10 @@ def _multicast_args(spec: ProgramSpec, number: int, noc_place: Callable[[Core], 
     core = spec.partition.core_ranges[number][:2]
     args: list[int] = []
     for multicast in spec.partition.multicast.values():
-        x0, y0, x1, y1, *sender = multicast.groups[number]
+        x0, y0, x1, y1, x, y, steps = multicast.groups[number]
         others = (x1 - x0 + 1) * (y1 - y0 + 1) - 1
-        places = [noc_place(place) for place in ((sender[0], sender[1]), (x0, y0), (x1, y1))]
-        args += [others if core == tuple(sender) else 0, *(part for place in places for part in place)]
+        places = [noc_place(place) for place in ((x, y), (x0, y0), (x1, y1))]
+        args += [others if core == (x, y) else 0, *(part for place in places for part in place), steps]
     return tuple(args)
 
 
@@ -141,7 +141,7 @@ def launch_args(spec: ProgramSpec, noc_place: Callable[[Core], Core]) -> dict[Co
     these have a count of 0.
     """
     names, constants = spec.partition.runtime_arg_names, spec.partition.runtime_constants
-    idle = tuple(constants.get(name, 0) for name in names)
+    idle = tuple(constants.get(name, 0) for name in names) + (0,) * len(MULTICAST_ARGS) * len(spec.partition.multicast)
     everywhere = () if spec.dynamic is None else spec.dynamic.cores
     return {
         **dict.fromkeys(everywhere, idle),
