@@ -66,14 +66,23 @@ def test_variables_and_exits():
 @supported("Edges", "indices of leading dimensions that are outside: copies read zeros, and write nothing")
 def test_a_batch_index_outside():
     @T.prim_func
-    def kernel(A: T.Tensor((2, 32, 64), "bfloat16"), C: T.Tensor((4, 32, 64), "bfloat16")):
-        with T.Kernel(1, 1, 6, threads=128) as (_bx, _by, bz):
+    def kernel(A: T.Tensor((2, 32, 64), "bfloat16"), C: T.Tensor((5, 32, 64), "bfloat16")):
+        with T.Kernel(1, 1, 7, threads=128) as (_bx, _by, bz):
             a = T.alloc_shared((32, 64), "bfloat16")
+            b = T.alloc_shared((32, 64), "bfloat16")
             T.copy(A[bz - 2, 0, 0], a)
+            T.copy(A[(bz - 3) // 2, 0, 0], b)
+            for i, j in T.Parallel(32, 64):
+                a[i, j] = a[i, j] * 2 + b[i, j]
             T.copy(a, C[bz - 1, 0, 0])
 
     zeros = torch.zeros(1, 32, 64, dtype=torch.double)
-    check(kernel, lambda a: torch.cat([zeros, a, zeros]))
+
+    def reference(a):
+        shifted = torch.cat([zeros, a, zeros, zeros])
+        return shifted * 2 + torch.cat([zeros, zeros, a[[0, 0, 1]]])
+
+    check(kernel, reference)
 
 
 def test_what_a_hint_is_around_is_part_of_the_kernel():

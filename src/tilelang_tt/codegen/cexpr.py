@@ -134,8 +134,9 @@ def _render(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
     if isinstance(expr, tirx.Cast) and str(expr.dtype).startswith("int"):
         return _render(expr.value, names)
     if isinstance(expr, (tirx.Min, tirx.Max)):
-        a, b = _signed((expr.a, expr.b), names)
-        return f"({a} {'<' if isinstance(expr, tirx.Min) else '>'} {b} ? {a} : {b})", _ATOM
+        left, right = _signed((expr.a, expr.b), names)
+        a, b = (_render(side, names)[0] for side in (expr.a, expr.b))
+        return f"({left} {'<' if isinstance(expr, tirx.Min) else '>'} {right} ? {a} : {b})", _ATOM
     if type(expr) in _FLOOR and not _never_negative(expr.a, names):
         return f"{_FLOOR[type(expr)]}({_render(expr.a, names)[0]}, {_render(expr.b, names)[0]})", _ATOM
     if type(expr) in _INFIX:

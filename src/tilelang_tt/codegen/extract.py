@@ -566,7 +566,7 @@ class _Extraction:
         """Which of ``indices`` have to be below ``shape`` when the kernel runs, as a C++ condition; "" where all are
         known to be."""
         return " && ".join(
-            f"{self.scalar(index)} < {self.scalar(size)}"
+            f"uint32_t({self.scalar(index)}) < {self.scalar(size)}"
             for index, size in zip(indices, shape, strict=True)
             if not (self.analyzer.can_prove(index >= 0) and self.analyzer.can_prove(index < size))
         )

@@ -213,10 +213,10 @@ inline void zero_tile(uint32_t address, uint32_t bytes) {
 
 FLOOR_DIV_NAME, FLOOR_MOD_NAME = "floor_div", "floor_mod"
 FLOOR_DIV = """\
-inline int32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+inline uint32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 """
 FLOOR_MOD = """\
-inline int32_t floor_mod(int32_t a, int32_t b) { return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0); }
+inline uint32_t floor_mod(int32_t a, int32_t b) { return a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0); }
 """
 
 MULTICAST_NAME = "multicast_of"
