@@ -11,6 +11,10 @@ row of tiles is all there is), as TileLang kernels do. Per policy:
 - ``ms``: planning time.
 
 ``ttnn`` is the split of ttnn.split_work_to_cores, where ttnn is installed.
+
+Below, what a launch of a product with a symbolic M costs the host before any executor takes over, in milliseconds: from
+the tensors' shapes to every core's runtime arguments, for sizes not seen before and for one that is kept, on this
+device and on one of 140 cores.
 """
 
 from __future__ import annotations
@@ -20,12 +24,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from statistics import median
+
+import msgspec
 
 from tilelang_tt.devices import Device, load_device
 from tilelang_tt.partition import UserSchedule, WorkPartition, partition, plan
 from tilelang_tt.partition.planner import plan_cost
 from tilelang_tt.partition.workload import cycles_per_tile, placed_buffers, work_grid
-from tilelang_tt.program.spec import TensorUseSpec, WorkloadSpec
+from tilelang_tt.program.relaunch import Relaunches
+from tilelang_tt.program.spec import DynamicSpec, ProgramSpec, TensorSpec, TensorUseSpec, WorkloadSpec
+from tilelang_tt.runtime.placement import launch_args
+from tilelang_tt.sizes import SizeExpr
 
 try:
     import ttnn
@@ -131,6 +141,54 @@ def timed(
     return made, 1000 * best
 
 
+def symbolic_product(policy: str, device: Device) -> ProgramSpec:
+    """The data of C[m, 4096] = A[m, 4096] @ B[4096, 4096] in work tiles of 128 x 128, without its kernels."""
+    work = workload(1024, 4096, 4096)
+    made = by_policy(policy, work, device)
+    tensors = tuple(
+        TensorSpec(use.name, use.shape, use.dtype, "Float16_b", "DRAM", "out" if use.written else "in")
+        for use in work.tensors
+    )
+    rows = SizeExpr("//", SizeExpr("+", "m", 127), 128)
+    dynamic = DynamicSpec(
+        sizes={"m": 1024},
+        shapes=(("m", 4096), (4096, 4096), ("m", 4096)),
+        grid=(32, rows, 1),
+        kt=work.kt,
+        schedule={"policy": policy},
+        cores=device.row_major_cores,
+    )
+    return ProgramSpec("product", device, tensors, (), (), made.to_spec(), dynamic=dynamic)
+
+
+def relaunch_times(spec: ProgramSpec) -> tuple[float, float]:
+    """Milliseconds for a size not seen before, and for one that was; medians."""
+    relaunches = Relaunches(spec)
+
+    def launch(rows: int) -> float:
+        start = time.perf_counter()
+        launch_args(relaunches.at([(rows, 4096), (4096, 4096), (rows, 4096)]), lambda core: core)
+        return 1000 * (time.perf_counter() - start)
+
+    def look_up(rows: int) -> float:
+        start = time.perf_counter()
+        relaunches.at([(rows, 4096), (4096, 4096), (rows, 4096)])
+        return 1000 * (time.perf_counter() - start)
+
+    return median(map(launch, range(5000, 5100))), median(map(look_up, [5000] * 100))
+
+
+def print_relaunches(device: Device) -> None:
+    many = msgspec.structs.replace(
+        device, name="14 x 10 grid", cores=tuple((x, y) for y in range(10) for x in range(14)), noc=None
+    )
+    print(f"\n{'launch at another size, ms':<34}{'policy':<20}{'new':>10}{'kept':>10}")
+    for target in (device, many):
+        for policy in ("contiguous", "block_2d", "block_cyclic"):
+            new, kept = relaunch_times(symbolic_product(policy, target))
+            print(f"{f'{target.name}, {len(target.cores)} cores':<34}{policy:<20}{new:>10.3f}{kept:>10.4f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="wormhole_n150")
@@ -153,6 +211,7 @@ def main() -> None:
             cost = plan_cost(made, work, device)
             cells.append(f"{cost.most_tiles / tiles:>19.2f}{cost.cycles / bound:>7.2f}{milliseconds:>7.2f}")
         print(f"{name:<34}{f'{m} x {n} x {k}':<20}" + "".join(cells))
+    print_relaunches(device)
 
 
 if __name__ == "__main__":

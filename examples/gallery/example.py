@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 import tilelang_tt as tt
+from tilelang_tt.program.relaunch import at_sizes
 
 Shape = Sequence[Any]
 
@@ -27,6 +28,7 @@ class Example:
             the default leaves as much again for sums in another order. Kernels that round to bfloat16 on the way, such
             as the probabilities of attention, are given twice as much.
         draw: makes an input; default normally distributed numbers.
+        sizes: symbolic sizes that a program, compiled once, is called with, one call each.
     """
 
     kernels: Sequence[Any]
@@ -36,6 +38,7 @@ class Example:
     sharded: Callable[..., Mapping[str, Any]] | None = None
     tolerance: float = 2**-8
     draw: Callable[[Any], torch.Tensor] | None = None
+    sizes: Sequence[Mapping[str, int]] = ()
 
     @property
     def name(self):
@@ -49,9 +52,12 @@ class Example:
     def run(self, programs):
         """The largest error against torch, as a part of the largest output."""
         torch.manual_seed(0)
+        return max(self.run_once(programs, sizes) for sizes in self.sizes or ({},))
+
+    def run_once(self, programs, sizes):
         handed, given = [], []
         for program in programs:
-            fresh = [(self.draw or random)(tensor) for tensor in inputs_of(program)[len(handed) :]]
+            fresh = [(self.draw or random)(tensor) for tensor in inputs_of(program, sizes)[len(handed) :]]
             given += fresh
             handed = as_list(program(*handed, *fresh))
         expected = as_list(self.reference(*(tensor.double() for tensor in given)))
@@ -64,8 +70,9 @@ def compiled(func, layout, options):
     return tt.compile(func, layout=mine, **options)
 
 
-def inputs_of(program):
-    return [tensor for index, tensor in enumerate(program.spec.tensors) if index not in program.spec.out_idx]
+def inputs_of(program, sizes):
+    spec = at_sizes(program.spec, sizes) if sizes else program.spec
+    return [tensor for index, tensor in enumerate(spec.tensors) if index not in spec.out_idx]
 
 
 def random(tensor):

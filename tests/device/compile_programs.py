@@ -18,6 +18,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import tilelang.language as T
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -30,6 +31,7 @@ import kernels
 import tilelang_tt as tt
 from tilelang_tt.layout import block_sharded, height_sharded, interleaved, nd_sharded, width_sharded
 
+GALLERY = Path(__file__).parents[2] / "examples" / "gallery"
 DEVICES = ("wormhole_n150_full", "blackhole_p150")
 """The grids of the chips without Tensix dispatch, as ttnn gives them with slow dispatch."""
 
@@ -47,7 +49,7 @@ Tensors = dict[str, np.ndarray]
 
 @dataclass
 class Case:
-    """One program and one call of it."""
+    """One program and one call of it, or several with tensors of other sizes."""
 
     name: str
     func: Any
@@ -58,6 +60,8 @@ class Case:
     layout: Mapping[str, Any] = field(default_factory=dict)
     schedule: Mapping[str, Any] = field(default_factory=dict)
     out_idx: int | None = None
+    more: list[tuple[Tensors, Tensors]] = field(default_factory=list)
+    """Inputs and expected outputs of further calls, for which nothing is compiled again."""
 
 
 def random(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
@@ -313,12 +317,11 @@ def gallery_cases() -> Iterator[Case]:
 
     import torch
 
-    gallery = Path(__file__).parents[2] / "examples" / "gallery"
-    sys.path.append(str(gallery))
-    themes = sorted(path.stem for path in gallery.glob("*.py") if path.stem != "example")
+    sys.path.append(str(GALLERY))
+    themes = sorted(path.stem for path in GALLERY.glob("*.py") if path.stem != "example")
     for theme in themes:
         for example in importlib.import_module(theme).EXAMPLES:
-            if len(example.kernels) > 1:
+            if len(example.kernels) > 1 or example.sizes:
                 continue
             shape = example.shapes[0]
             func = example.kernels[0].get_tir(*shape)
@@ -455,6 +458,66 @@ def integer_cases() -> Iterator[Case]:
     )
 
 
+def dynamic_cases() -> Iterator[Case]:
+    """Programs with symbolic sizes, each called with several."""
+
+    def products(*sizes: tuple[int, int, int]) -> list[tuple[Tensors, Tensors]]:
+        calls = []
+        for m, n, k in sizes:
+            a, b = random((m, k), "bfloat16", m), random((k, n), "bfloat16", n)
+            calls.append(({"A": a, "B": b}, {"C": f32(a) @ f32(b)}))
+        return calls
+
+    def case(name: str, func: Any, calls: list[tuple[Tensors, Tensors]], **options: Any) -> Case:
+        return Case(f"dynamic_{name}", func, *calls[0], more=calls[1:], **options)
+
+    m, n, k = (T.dynamic(name) for name in "mnk")
+    rows = products(*((size, 128, 96) for size in (300, 64, 1, 700)))
+    for label, schedule in {
+        "contiguous": {},
+        "block_2d": {"policy": "block_2d", "order": "column_major"},
+        "cyclic": {"policy": "block_cyclic(2)", "order": "block_linear(2)", "num_cores": 5},
+        "auto": {"policy": "auto"},
+        "shards": {"partition_mode": "local_shard", "shard_grid": [6, 2], "local_shape_tiles": [2, 1]},
+    }.items():
+        func = kernels.gemm.get_tir(m, 128, 96, 64, 64, 32)
+        yield case(f"rows_{label}", func, rows, schedule={**schedule, "dynamic": {"m": 100}})
+    func = kernels.gemm.get_tir(m, n, k, 64, 32, 64)
+    yield case("all_sizes", func, products((64, 64, 64), (100, 50, 70), (1, 1, 1), (33, 300, 200)))
+    func = kernels.gemm.get_tir(m, 128, 96, 64, 64, 32)
+    few = products(*((size, 128, 96) for size in (512, 33, 420)))
+    yield case("output_shards", func, few, layout={"C": block_sharded((512, 128), (4, 2))})
+    func = kernels.gemm.get_tir(m, 128, 96, 32, 32, 32)
+    layout = {"A": height_sharded((512, 96), 8, axes=("M", "K")), "C": height_sharded((512, 128), 8)}
+    yield case("input_shards", func, few, layout=layout, out_idx=-1)
+    vectors = []
+    for rows_now, columns in ((64, 96), (100, 33), (5, 200)):
+        a, v, r = (random(s, "bfloat16", 3) for s in ((rows_now, 64), (columns,), (rows_now, columns)))
+        b = random((64, columns), "bfloat16", 4)
+        expected = np.maximum(f32(a) @ f32(b) + f32(v), 0) * 0.5 - f32(r)
+        vectors.append(({"A": a, "B": b, "bias": v, "R": r}, {"C": expected}))
+    yield case("vectors", kernels.gemm_bias.get_tir(m, n, 64, 32, 64, 32, residual=True), vectors)
+    yield case("attention", *attention_calls())
+
+
+def attention_calls() -> tuple[Any, list[tuple[Tensors, Tensors]]]:
+    """Causal flash attention over any length and any number of heads."""
+    import importlib
+
+    sys.path.append(str(GALLERY))
+    attention = importlib.import_module("attention")
+    func = attention.flash_attention.get_tir(1, T.dynamic("heads"), 1, T.dynamic("seq"), 64, True, 32, 32)
+    calls = []
+    for heads, length in ((2, 64), (1, 100), (3, 33)):
+        q, k, v = (random((1, heads, length, 64), "bfloat16", seed) for seed in (1, 2, 3))
+        scores = f32(q) @ f32(k).swapaxes(-1, -2) / 8
+        scores = np.where(np.tri(length, dtype=bool), scores, -np.inf)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        expected = weights / weights.sum(-1, keepdims=True) @ f32(v)
+        calls.append(({"Q": q, "K": k, "V": v}, {"Output": expected}))
+    return func, calls
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
@@ -469,6 +532,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     stored_cases,
     function_cases,
     access_cases,
+    dynamic_cases,
 )
 
 
@@ -476,11 +540,12 @@ def write(case: Case, device: str, directory: Path) -> None:
     program = tt.compile(case.func, device, case.layout, case.schedule, out_idx=case.out_idx)
     directory.mkdir(parents=True, exist_ok=True)
     program.save(directory / "program")
-    arrays = {name: x.view(np.uint16) if x.dtype == DTYPES["bfloat16"] else x for name, x in case.inputs.items()}
-    expected = {f"expected.{name}": x if x.dtype == DTYPES["int32"] else f32(x) for name, x in case.expected.items()}
     rounding = max(ROUNDING[tensor.dtype] for tensor in program.spec.tensors if tensor.name in case.expected)
     limits = {"tolerance": np.float64(case.tolerance), "rounding": np.float64(rounding if case.tolerance else 0)}
-    np.savez(directory / "tensors.npz", **limits, **arrays, **expected)
+    for number, (inputs, outputs) in enumerate([(case.inputs, case.expected), *case.more]):
+        arrays = {name: x.view(np.uint16) if x.dtype == DTYPES["bfloat16"] else x for name, x in inputs.items()}
+        expected = {f"expected.{name}": x if x.dtype == DTYPES["int32"] else f32(x) for name, x in outputs.items()}
+        np.savez(directory / f"tensors{number or ''}.npz", **limits, **arrays, **expected)
 
 
 def main() -> int:

@@ -100,3 +100,4 @@ def test_program(case, worker):
     for name, error in result["errors"].items():
         assert error <= result["tolerance"], f"{name}: error {error:.3g} of the largest element, but for rounding"
     assert result["repeatable"]
+    assert result["compiled_again"] == 0
