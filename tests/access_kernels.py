@@ -306,3 +306,24 @@ def maxima_of_columns():
             T.copy(m, E[0])
 
     return kernel, lambda a: a.amax(0), 1
+
+
+def numbers():
+    """Parameters that are numbers: a factor, and a column up to which it counts."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 96), D), s: T.float32, C: T.Tensor((64, 96), F), n: T.int32):
+        with T.Kernel(3, 2, threads=128) as (bx, by):
+            a = T.alloc_fragment((32, 32), F)
+            T.copy(A[by * 32, bx * 32], a)
+            for _ in T.serial(2):
+                for i, j in T.Parallel(32, 32):
+                    a[i, j] = T.if_then_else(bx * 32 + j < n, a[i, j] * s, T.cast(n, F))
+            T.copy(a, C[by * 32, bx * 32])
+
+    def reference(a, s, n):
+        for _ in range(2):
+            a = torch.where(torch.arange(96) < n, a * s, float(n))
+        return a
+
+    return kernel, reference

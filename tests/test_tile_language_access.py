@@ -2,7 +2,9 @@
 against torch on the emulator."""
 
 import access_kernels
+import numpy as np
 import pytest
+import tilelang
 import tilelang.language as T
 import torch
 from constructs import check, supported
@@ -124,6 +126,17 @@ def test_stores_under_conditions():
     assert torch.equal(c, b)
     assert torch.equal(e, torch.where(i > j, b, e_before))
     assert torch.equal(g, torch.where(row < 40, torch.ones_like(g), g_before))
+
+
+@supported("Tensors", "parameters that are numbers, as values of elements: `s: T.float32`, `n: T.int32`")
+def test_parameters_that_are_numbers():
+    kernel, reference = access_kernels.numbers()
+    program, a, c = tt.compile(kernel), torch.randn(64, 96).bfloat16(), torch.zeros(64, 96)
+    for s, n in ((0.25, 50), (np.float32(-2), np.int64(7))):
+        program(a, s, c, n)
+        assert torch.equal(c, reference(a.float(), float(s), int(n)))
+    tilelang.compile(kernel, target="tenstorrent")(a, 1.5, c, 40)
+    assert torch.equal(c, reference(a.float(), 1.5, 40))
 
 
 def test_a_buffer_is_transposed_in_place():

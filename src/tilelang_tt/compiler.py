@@ -25,6 +25,7 @@ from .transform.common import device_of, layout_of, projection_of
 from .transform.infer_tt_storage import InferTTStorage
 from .transform.lower_atomic_adds_tt import LowerAtomicAddsTT
 from .transform.pipeline import TTPipeline
+from .transform.scalar_parameters import numbers_as_tensors
 from .transform.workload import workload_of
 
 OUT_IDX_ATTR = "tilelang_out_idx"
@@ -42,7 +43,8 @@ def compile(
     """Compile ``func`` for ``device``.
 
     Args:
-        func: a PrimFunc, or what ``@tilelang.jit(...).get_tir(...)`` returns.
+        func: a PrimFunc, or what ``@tilelang.jit(...).get_tir(...)`` returns. A parameter that is a number becomes a
+            tensor of one element; calls take it as a number.
         device: a product's name (``devices.device_names()``), the path of a device file, or a Device; default what the
             function's ``tt.device`` says, else a Wormhole n150.
         layout: where tensors live, as :func:`annotate_tt_layout` takes it; for a tensor's layout, a ttnn tensor that
@@ -66,6 +68,7 @@ def compile(
             expected="a PrimFunc",
             hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
         )
+    func = numbers_as_tensors(func)
     chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:

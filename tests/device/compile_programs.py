@@ -391,6 +391,10 @@ def access_cases() -> Iterator[Case]:
     yield control("access_transposed", control_kernels.Example(*access_kernels.transposed_access()))
     yield control("access_remainders", control_kernels.Example(*access_kernels.remainders_of_indices()))
     yield control("access_maxima", control_kernels.Example(*access_kernels.maxima_of_columns()), tolerance=2**-10)
+    a, (func, reference) = random((64, 96), "bfloat16", 1), access_kernels.numbers()
+    expected = reference(torch.from_numpy(f32(a)), 0.25, 50).numpy()
+    inputs = {"A": a, "s": np.array([0.25], np.float32), "n": np.array([50], np.int32)}
+    yield Case("access_numbers", func, inputs, {"C": expected})
 
 
 def stored_cases() -> Iterator[Case]:

@@ -47,13 +47,19 @@ def is_torch(tensor: Any) -> bool:
     return torch is not None and hasattr(torch, "Tensor") and isinstance(tensor, torch.Tensor)
 
 
+def _is_number(tensor: Any) -> bool:
+    return isinstance(tensor, (int, float, np.number))
+
+
 def bind(spec: TensorSpec, tensor: Any) -> HostTensor:
-    """``tensor`` as the argument for parameter ``spec``.
+    """``tensor``, a number for a tensor of one element, as the argument for parameter ``spec``.
 
     Raises:
         ProgramError: ``argument-shape`` or ``argument-dtype`` for a tensor that is not of the parameter's shape or
             dtype, ``bad-value`` for one that cannot be read, or not be written where the program writes it.
     """
+    if _is_number(tensor) and spec.host_shape == (1,):
+        return bind(spec, np.full(1, tensor, dtype_of(spec.dtype)))
     if is_torch(tensor):
         _check(spec, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         view = _torch_memory(spec, tensor)

@@ -25,8 +25,8 @@ from ..runtime.tiles import dtype_of
 def run(program: str, *arguments: Any) -> None:
     """Run a program (as :func:`storage.encode` has it) on tensors in host memory, dense and row-major.
 
-    ``arguments`` are the values of its symbolic sizes in their order, then the tensors' addresses. Outputs are written
-    in place, those that TileLang returns included: it has allocated them. The executor is the one that
+    ``arguments`` are the values of its symbolic sizes in their order, then the tensors' addresses, or numbers. Outputs
+    are written in place, those that TileLang returns included: it has allocated them. The executor is the one that
     ``TILELANG_TT_EXECUTOR`` names.
 
     Raises:
@@ -36,7 +36,7 @@ def run(program: str, *arguments: Any) -> None:
     names = () if decoded.spec.dynamic is None else tuple(decoded.spec.dynamic.sizes)
     shapes = host_shapes(decoded.spec, dict(zip(names, arguments, strict=False)))
     described = zip(decoded.spec.tensors, shapes, arguments[len(names) :], strict=True)
-    call(decoded, [_view(spec, shape, address) for spec, shape, address in described])
+    call(decoded, [_argument(spec, shape, given) for spec, shape, given in described])
 
 
 @lru_cache(maxsize=256)
@@ -45,10 +45,12 @@ def _program(text: str) -> Program:
     return Program(*storage.decode(text))
 
 
-def _view(spec: TensorSpec, shape: Sequence[int], address: ctypes.c_void_p | None) -> np.ndarray:
+def _argument(spec: TensorSpec, shape: Sequence[int], given: ctypes.c_void_p | float | None) -> np.ndarray:
     dtype = dtype_of(spec.dtype)
-    if address is None or address.value is None:
+    if isinstance(given, (int, float)):
+        return np.full(shape, given, dtype)
+    if given is None or given.value is None:
         # A tensor without elements has no memory.
         return np.empty(shape, dtype)
-    memory = (ctypes.c_byte * (math.prod(shape) * dtype.itemsize)).from_address(address.value)
+    memory = (ctypes.c_byte * (math.prod(shape) * dtype.itemsize)).from_address(given.value)
     return np.ctypeslib.as_array(memory).view(dtype).reshape(shape)

@@ -13,7 +13,7 @@ from tilelang import tvm
 from tvm import tirx
 
 from ..compiler import compile
-from ..language.kernel import kernel_name, only_function, tensor_params
+from ..language.kernel import kernel_name, only_function
 from ..language.symbols import symbols_of
 from ..program import Program, storage
 from .backend import RUN_FUNCTION
@@ -40,10 +40,10 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
 
 def _host_function(func: tirx.PrimFunc, program: Program, host: tvm.target.Target) -> tirx.PrimFunc:
     text = tirx.StringImm(storage.encode(program.spec, program.sources))
-    addresses = [buffer.data for buffer in tensor_params(func)]
+    arguments = [func.buffer_map[param].data if param in func.buffer_map else param for param in func.params]
     # TileLang's host function reads them from the tensors, and checks that each has one value.
     sizes = symbols_of(func).variables.values()
-    body = tirx.Evaluate(tirx.call_packed(RUN_FUNCTION, text, *sizes, *addresses))
+    body = tirx.Evaluate(tirx.call_packed(RUN_FUNCTION, text, *sizes, *arguments))
     # Bound to the host alone: MakePackedAPI lets it take the tensors of its target's device, which is the CPU.
     attributes = {"global_symbol": kernel_name(func), "target": tvm.target.Target(host, host)}
     return tirx.PrimFunc(func.params, body, func.ret_type, func.buffer_map).with_attr(attributes)
