@@ -294,14 +294,17 @@ def _walked(func: tirx.PrimFunc) -> _Walk:
     walk.visit(func.body, ())
     params = tensor_params(func)
     for use in walk.uses:
-        if not any(use.region.buffer.same_as(buffer) for buffer in params):
+        buffer = use.region.buffer
+        if not any(buffer.same_as(param) for param in params):
+            is_view = any(buffer.data.same_as(param.data) for param in params)
+            what = "another view of a tensor's memory" if is_view else "device memory that the kernel allocates itself"
             raise UnsupportedError(
                 Code.UNSUPPORTED,
-                f"{use.region.name} is another view of a tensor's memory",
+                f"{use.region.name} is {what}",
                 subject=use.region.name,
-                found=f"shape {list(use.region.buffer.shape)}",
-                expected="the tensor itself",
-                hint="make the parameter of this shape",
+                found=f"shape {list(buffer.shape)}",
+                expected="a parameter",
+                hint="make the parameter of this shape" if is_view else "make it a parameter",
                 location=location_of(func),
             )
     return walk
