@@ -31,6 +31,14 @@ def test_runtime_arguments_are_read_at_their_canonical_places(sharded):
             assert names[int(index)] == name
 
 
+def test_block_indices_are_recovered_without_arithmetic_on_signs():
+    for order in ("row_major", "column_major", "block_linear(4)"):
+        reader = gemm(schedule={"order": order}).kernels["reader"]
+        assert re.search(r"const uint32_t bx = .*%", reader)
+        assert "floor_" not in reader
+        assert "int32_t(" not in reader.replace("uint32_t(", "")
+
+
 def test_tensor_addresses_are_common_arguments_in_parameter_order():
     program = gemm()
     assert "TensorAccessor(A_args, get_common_arg_val<uint32_t>(0), 2048)" in program.kernels["reader"]

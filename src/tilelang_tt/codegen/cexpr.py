@@ -6,6 +6,8 @@ floor division, minima) and numbers may be negative, they are taken as ``int32_t
 
 from __future__ import annotations
 
+from copy import copy
+
 from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
@@ -100,8 +102,19 @@ class Names:
 
     def __init__(self, analyzer: arith.Analyzer) -> None:
         self.analyzer = analyzer
+        self.natural = False
         self._of: dict[tirx.Var, str] = {}
         self._taken: set[str] = set(RESERVED)
+
+    def naturals(self) -> Names:
+        """The same names, for an expression of which no part is ever negative, by construction."""
+        view = copy(self)
+        view.natural = True
+        return view
+
+    def never_negative(self, expr: tirx.PrimExpr) -> bool:
+        """Whether ``expr`` is known to be at least 0."""
+        return self.natural or self.analyzer.can_prove(expr >= 0)
 
     def name(self, var: tirx.Var) -> str:
         """The name of ``var``, chosen when it is first asked for."""
@@ -137,7 +150,7 @@ def _render(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
         left, right = _signed((expr.a, expr.b), names)
         a, b = (_render(side, names)[0] for side in (expr.a, expr.b))
         return f"({left} {'<' if isinstance(expr, tirx.Min) else '>'} {right} ? {a} : {b})", _ATOM
-    if type(expr) in _FLOOR and not _never_negative(expr.a, names):
+    if type(expr) in _FLOOR and not names.never_negative(expr.a):
         return f"{_FLOOR[type(expr)]}({_render(expr.a, names)[0]}, {_render(expr.b, names)[0]})", _ATOM
     if type(expr) in _INFIX:
         return _infix(expr, *_INFIX[type(expr)], names)
@@ -171,13 +184,9 @@ def _infix(expr: tirx.PrimExpr, sign: str, strength: int, names: Names) -> tuple
 def _signed(sides: tuple[tirx.PrimExpr, ...], names: Names) -> list[str]:
     """The numbers to compare: as signed ones, unless none of them can be negative."""
     texts = [_render(side, names) for side in sides]
-    if all(_never_negative(side, names) for side in sides):
+    if all(names.never_negative(side) for side in sides):
         return [text if strength > 3 else f"({text})" for text, strength in texts]
     return [text if text.isdigit() else f"int32_t({text})" for text, _ in texts]
-
-
-def _never_negative(expr: tirx.PrimExpr, names: Names) -> bool:
-    return names.analyzer.can_prove(expr >= 0)
 
 
 def _is_choice(expr: tirx.PrimExpr) -> bool:

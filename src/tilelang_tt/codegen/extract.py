@@ -85,6 +85,7 @@ class _Extraction:
 
     def run(self) -> TileProgram:
         self.plain = plain_attrs(self.func)
+        self.block_tags = {name: tag for tag, name in self.plain.get(attrs.BLOCK_VARS, {}).items()}
         self.symbols = symbols_of(self.func)
         self.symbols.bind(self.analyzer)
         for buffer in tensor_params(self.func):
@@ -130,10 +131,10 @@ class _Extraction:
         loop = self._loop_over(SHARD_LOOP_VAR)
         if loop is None:
             return None
-        variable, extent = self.names.name(loop.loop_var), cexpr(loop.extent, self.names)
+        names = self.names.naturals()
         binds = [node for node in loop.body.seq if isinstance(node, tirx.Bind)]
-        lets = tuple(Let(self.names.name(bind.var), cexpr(bind.value, self.names)) for bind in binds)
-        return Loop(variable, extent, lets)
+        lets = tuple(Let(names.name(bind.var), cexpr(bind.value, names)) for bind in binds)
+        return Loop(names.name(loop.loop_var), cexpr(loop.extent, names), lets)
 
     def _bound_arguments(self) -> None:
         """Tell the analyzer the values of the runtime arguments that every core shares."""
@@ -233,13 +234,18 @@ class _Extraction:
                 hint="use T.Parallel and tile operations",
             )
         value = self._numbers(bind.value)
-        self._bound_block_index(bind.var, value)
-        self._emit(Let(self.names.name(bind.var), cexpr(value, self.names)))
+        names = self.names
+        if len(self.block_axes) < len(self.block_tags):
+            # Up to the last block index, variables only recover these from a core's runtime arguments.
+            names = names.naturals()
+            self._bound_recovered(bind.var, value)
+        else:
+            self.analyzer.bind(bind.var, value)
+        self._emit(Let(names.name(bind.var), cexpr(value, names)))
         self.bodies[-1].variables.append(bind.var)
 
-    def _bound_block_index(self, var: tirx.Var, value: tirx.PrimExpr) -> None:
-        tags = {name: tag for tag, name in self.plain.get(attrs.BLOCK_VARS, {}).items()}
-        tag = None if self.blocks else tags.get(str(var.name))
+    def _bound_recovered(self, var: tirx.Var, value: tirx.PrimExpr) -> None:
+        tag = self.block_tags.get(str(var.name))
         if tag is None:
             self.analyzer.bind(var, value)
         else:
