@@ -190,8 +190,27 @@ def test_nothing_is_compiled_again(monkeypatch):
 
 def test_sizes_are_common_runtime_arguments_behind_the_addresses():
     program = tt.compile(gemm())
-    assert "const uint32_t m = get_common_arg_val<uint32_t>(3);" in program.kernels["reader"]
-    assert "m" not in program.kernels["compute"].split("void kernel_main")[1].split()
+    assert "const uint32_t size_m = get_common_arg_val<uint32_t>(3);" in program.kernels["reader"]
+    assert "size_m" not in program.kernels["compute"].split("void kernel_main")[1]
+
+
+@pytest.mark.parametrize("name", ["k", "tt_tile", "A_args", "cb_block", "for", "größe", "m.x"])
+def test_sizes_may_have_any_name(name):
+    m = T.dynamic(name)
+
+    @T.prim_func
+    def kernel(A: T.Tensor((m, 32), D), C: T.Tensor((m, 32), D)):
+        with T.Kernel(T.ceildiv(m, 64), threads=128) as bx:
+            block = T.alloc_shared((64, 32), D)
+            T.copy(A[bx * 64, 0], block)
+            for i, j in T.Parallel(64, 32):
+                block[i, j] = T.if_then_else(bx * 64 + i < m - 1, block[i, j], 7)
+            T.copy(block, C[bx * 64, 0])
+
+    a = random(100, 32)
+    found = tt.compile(kernel, out_idx=-1)(a)
+    assert torch.equal(found[:-1], a[:-1])
+    assert (found[-1] == 7).all()
 
 
 def test_a_program_at_some_shapes_is_made_once():
@@ -536,6 +555,6 @@ def test_the_command_line(tmp_path):
 
 def test_a_kernel_fault_is_told_at_any_size():
     program = tt.compile(gemm())
-    broken = {**program.sources, "reader.cpp": program.sources["reader.cpp"].replace("< (m + 31) / 32", "< 1000")}
+    broken = {**program.sources, "reader.cpp": program.sources["reader.cpp"].replace("< (size_m + 31) / 32", "< 1000")}
     with pytest.raises(ExecutionError):
         tt.program.Program(program.spec, broken)(random(70, 96), random(96, 128), random(70, 128))

@@ -180,7 +180,7 @@ def _comment(role: Role, program: TileProgram, partition: WorkPartition) -> list
     multicast = [f"and for its part in the multicast of {name}: {words}" for name in partition.multicast]
     made = f"{mt} x {nt} work tiles on {len(partition.core_ranges)} cores"
     if program.sizes:
-        made = f"made at launch from the size{'s' if len(program.sizes) > 1 else ''} {', '.join(program.sizes)}"
+        made = f"made at launch from {', '.join(program.sizes)}"
     return [
         f"{program.name}, {role} kernel: {_DUTY[role]}.",
         f"Work partition: {partition.mode}, {made}.",

@@ -89,7 +89,7 @@ CPP_KEYWORDS = frozenset(
 
 def identifier(name: str) -> str:
     """``name`` as a C++ identifier that is no keyword."""
-    cleaned = "".join(ch if ch.isalnum() or ch == "_" else "_" for ch in name)
+    cleaned = "".join(ch if (ch.isascii() and ch.isalnum()) or ch == "_" else "_" for ch in name)
     return f"{cleaned}_" if cleaned in CPP_KEYWORDS or cleaned[0].isdigit() else cleaned
 
 
@@ -116,10 +116,10 @@ class Names:
         """Whether ``expr`` is known to be at least 0."""
         return self.natural or self.analyzer.can_prove(expr >= 0)
 
-    def name(self, var: tirx.Var) -> str:
-        """The name of ``var``, chosen when it is first asked for."""
+    def name(self, var: tirx.Var, prefix: str = "") -> str:
+        """The name of ``var``, chosen when it is first asked for, which may begin with ``prefix``."""
         if var not in self._of:
-            base = name = identifier(str(var.name))
+            base = name = identifier(f"{prefix}{var.name}")
             number = 2
             while name in self._taken:
                 name, number = f"{base}_{number}", number + 1

@@ -98,7 +98,8 @@ class _Extraction:
                 hint="run GridToPersistentTT before code generation",
             )
         self._bound_arguments()
-        sizes = tuple(self.names.name(var) for var in self.symbols.variables.values())
+        # A prefix: the user's names for sizes are any, those of the kernel's other constants among them.
+        sizes = tuple(self.names.name(var, "size_") for var in self.symbols.variables.values())
         shard_loop = self._shard_loop()
         self.names.name(loop.loop_var)
         statements = self._body(loop.body, loop.loop_var)
