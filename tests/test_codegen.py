@@ -11,8 +11,8 @@ from tilelang_tt.codegen.streams import Configure, Define, For, Line, Stream, se
 from tilelang_tt.layout import block_sharded, height_sharded
 
 
-def gemm(block=(64, 64, 32), shape=(256, 256, 128), layout=None, **options):
-    return tt.compile(kernels.gemm.get_tir(*shape, *block, **options), layout=layout)
+def gemm(block=(64, 64, 32), shape=(256, 256, 128), layout=None, schedule=None, **options):
+    return tt.compile(kernels.gemm.get_tir(*shape, *block, **options), layout=layout, schedule=schedule)
 
 
 def calls(source, name):
