@@ -339,3 +339,23 @@ def variables_and_exits():
         return torch.stack(out)
 
     return Example(kernel, reference, 1, {"stop": torch.tensor([3, 9, 0, 7], dtype=torch.int32)})
+
+
+def persistent_kernels(form):
+    """A kernel that goes over its tiles itself."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((128, 192), D), C: T.Tensor((128, 192), D)):
+        with T.Kernel(5, threads=128) as block:
+            a = T.alloc_shared((32, 64), D)
+            if form == "loop":
+                for wave in T.serial(3):
+                    if block + wave * 5 < 12:
+                        T.copy(A[(block + wave * 5) // 3 * 32, (block + wave * 5) % 3 * 64], a)
+                        T.copy(a, C[(block + wave * 5) // 3 * 32, (block + wave * 5) % 3 * 64])
+            else:
+                for by, bx in T.Persistent([4, 3], 5, block):
+                    T.copy(A[by * 32, bx * 64], a)
+                    T.copy(a, C[by * 32, bx * 64])
+
+    return Example(kernel, lambda a: a)

@@ -95,3 +95,9 @@ def test_what_a_hint_is_around_is_part_of_the_kernel():
             T.copy(a, C[by * 32, bx * 32])
 
     assert [tensor.roles for tensor in read_kernel(kernel).tensors] == [("M", "N"), ("M", "N")]
+
+
+@supported("Threads", "`T.Persistent`, and loops over tiles of the kernel's own")
+@pytest.mark.parametrize("form", ["T.Persistent", "loop"])
+def test_persistent_kernels(form):
+    check_example(control_kernels.persistent_kernels(form))

@@ -14,6 +14,7 @@ from .codegen.build import ShardPlacement, build
 from .devices import Device
 from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
+from .language.early_binds import without_early_binds
 from .language.kernel import read_kernel
 from .language.plain import plain_attrs
 from .layout.shards import check_alignment
@@ -68,7 +69,7 @@ def compile(
             expected="a PrimFunc",
             hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
         )
-    func = numbers_as_tensors(func)
+    func = numbers_as_tensors(without_early_binds(func))
     chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:

@@ -355,6 +355,7 @@ def control_cases() -> Iterator[Case]:
     yield control("control_lengths", control_kernels.lengths_of_batches("some"))
     yield control("control_lengths_odd", control_kernels.lengths_of_batches("odd"))
     yield control("control_pages", control_kernels.pages_of_a_table())
+    yield control("control_persistent", control_kernels.persistent_kernels("T.Persistent"))
     yield control("control_exits", control_kernels.variables_and_exits())
 
 

@@ -152,6 +152,8 @@ def _render(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
         return f"({left} {'<' if isinstance(expr, tirx.Min) else '>'} {right} ? {a} : {b})", _ATOM
     if type(expr) in _FLOOR and not names.never_negative(expr.a):
         return f"{_FLOOR[type(expr)]}({_render(expr.a, names)[0]}, {_render(expr.b, names)[0]})", _ATOM
+    if isinstance(expr, (tirx.Div, tirx.Mod)) and str(expr.dtype).startswith("int"):
+        return _truncated(expr, names)
     if type(expr) in _INFIX:
         return _infix(expr, *_INFIX[type(expr)], names)
     if type(expr) in _LOGIC:
@@ -172,6 +174,14 @@ def _render(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
         found=expr,
         expected="an affine index of block indices and loop variables",
     )
+
+
+def _truncated(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
+    """Division that cuts towards zero, which C++'s does of signed numbers."""
+    a, b = (_render(side, names)[0] for side in (expr.a, expr.b))
+    sign = "/" if isinstance(expr, tirx.Div) else "%"
+    signed = "" if _never_negative(expr.a, names) and _never_negative(expr.b, names) else "int32_t"
+    return f"uint32_t({signed}({a}) {sign} {signed}({b}))", _ATOM
 
 
 def _infix(expr: tirx.PrimExpr, sign: str, strength: int, names: Names) -> tuple[str, int]:
