@@ -16,7 +16,7 @@ import tilelang_tt as tt
 from tilelang_tt.cli import main
 from tilelang_tt.devices import device_names, load_device
 from tilelang_tt.errors import Code, TTError
-from tilelang_tt.layout import block_sharded, height_sharded
+from tilelang_tt.layout import block_sharded, height_sharded, nd_sharded
 from tilelang_tt.partition import UserSchedule, plan
 from tilelang_tt.partition.cost import traffic_of
 from tilelang_tt.partition.planner import ALIKE
@@ -245,6 +245,7 @@ def test_explain_of_nothing_and_of_a_program_without_its_workload(tmp_path, caps
 
 # ---- the model's counts are those of the generated kernels -----------------------------------------------------------
 
+IN_TURN = {"distribution": "round_robin", "core_ranges": [[2, 1, 6, 1]]}
 COUNTED = {
     "contiguous": ({}, {}),
     "block_2d": ({}, {"policy": "block_2d"}),
@@ -258,6 +259,23 @@ COUNTED = {
     ),
     "C's shards written by others": ({"C": block_sharded((256, 384), (4, 3))}, {"partition_mode": "global"}),
     "B over all cores' L1": ({"B": {"memory": "L1", "layout": "interleaved"}}, {}),
+    "shards in DRAM": (
+        {"A": height_sharded((256, 128), 8, "DRAM", axes=("M", "K")), "C": block_sharded((256, 384), (4, 3), "DRAM")},
+        {},
+    ),
+    "shards on some DRAM banks": (
+        {"B": nd_sharded((128, 384), (32, 64), "DRAM", axes=("K", "N"), banks=[7, 3, 5])},
+        {"policy": "block_2d"},
+    ),
+    "runs of shards in DRAM": (
+        {"B": nd_sharded((128, 384), (32, 64), "DRAM", axes=("K", "N"), banks=[7, 3], distribution="contiguous")},
+        {},
+    ),
+    "several shards of C per core": ({"C": block_sharded((256, 384), (4, 3), **IN_TURN)}, {"order": "column_major"}),
+    "several shards of A per core, read by others": (
+        {"A": nd_sharded((256, 128), (64, 64), axes=("M", "K"), **IN_TURN)},
+        {"partition_mode": "global"},
+    ),
 }
 
 
@@ -347,3 +365,17 @@ def test_the_model_counts_what_other_kernels_move(case):
     if exact:
         assert traffic.dram_bytes[0].sum(axis=0) == pytest.approx(report.dram_bank_read)
         assert traffic.dram_bytes[1].sum(axis=0) == pytest.approx(report.dram_bank_written)
+
+
+def test_the_model_counts_shards_of_three_dimensions():
+    """Cut along batches, rows and columns: no blocks of a matrix."""
+    layout = {
+        "A": nd_sharded((3, 64, 64), (2, 32, 32), "DRAM", axes=("B", "M", "K")),
+        "C": nd_sharded((3, 64, 96), (2, 32, 64), "DRAM"),
+    }
+    program = tt.compile(kernels.batched_gemm.get_tir(3, 64, 96, 64, 32, 32, 32), None, layout)
+    tensors = [np.ones(tensor.shape, ml_dtypes.bfloat16) for tensor in program.spec.tensors]
+    _, report = program.run(*tensors, report=True)
+    traffic = traffic_of(program.partition, program.spec.device, accesses(program.spec.workload, program.spec.device))
+    assert traffic.dram_bytes[0].sum(axis=0) == pytest.approx(report.dram_bank_read)
+    assert traffic.dram_bytes[1].sum(axis=0) == pytest.approx(report.dram_bank_written)

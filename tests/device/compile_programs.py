@@ -9,6 +9,7 @@ relative to each element, beyond it ``tolerance`` relative to the largest. bfloa
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -311,6 +312,27 @@ def odd_cases() -> Iterator[Case]:
     yield copy("copy_odd", (77, 130), (64, 96), "bfloat16", None, EXACT)
 
 
+def edge_cases() -> Iterator[Case]:
+    """Shapes that hardware tiles do not divide: the tests leave no numbers in what is past their end."""
+    for trans_a, trans_b in itertools.product((False, True), (False, True)):
+        label = f"{'t' if trans_a else 'n'}{'t' if trans_b else 'n'}"
+        yield transposed(f"edges_gemm_{label}", (100, 70, 50), (64, 64, 32), trans_a, trans_b)
+    yield gemm("edges_gemm_float32", (100, 70, 33), (64, 64, 32), "float32")
+    yield bias("edges_bias", (64, 100, 32), (32, 64, 32), residual=True)
+    shards = {"A": height_sharded((96, 50), 3, axes=("M", "K"))}
+    yield gemm("edges_gemm_shards", (96, 70, 50), (32, 32, 32), layout=shards)
+    shards["A"] = nd_sharded(
+        (96, 50), (32, 64), axes=("M", "K"), distribution="round_robin", core_ranges=[[0, 0, 1, 0]]
+    )
+    yield gemm("edges_gemm_shards_in_turn", (96, 70, 50), (32, 32, 32), layout=shards)
+    dram = {"A": nd_sharded((96, 50), (32, 32), "DRAM", axes=("M", "K"))}
+    yield gemm("edges_gemm_dram_shards", (96, 70, 50), (32, 32, 32), layout=dram)
+    in_place = dict.fromkeys("ABC", block_sharded((90, 70), (3, 3)))
+    yield binary("edges_add_shards", (90, 70), (32, 32), layout=in_place)
+    together = {"policy": "block_2d(2,2)", "multicast": ["A", "B"]}
+    yield gemm("edges_multicast", (120, 118, 70), (64, 64, 32), schedule=together)
+
+
 def gallery_cases() -> Iterator[Case]:
     """The gallery's kernels of one step, at their first shape, in both modes."""
     import importlib
@@ -531,6 +553,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     policy_cases,
     multicast_cases,
     odd_cases,
+    edge_cases,
     integer_cases,
     gallery_cases,
     control_cases,

@@ -532,7 +532,13 @@ class _Extraction:
             past_cols=past[1],
             leading_inside=self._inside(mins[:-2], shape[:-2]),
             picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
+            last_rows=self._in_last_tile(shape[-2]),
+            last_cols=self._in_last_tile(shape[-1]),
         )
+
+    def _in_last_tile(self, size: Any) -> str:
+        """How many of ``size`` elements lie in the last hardware tile, as a C++ expression."""
+        return cexpr(self.analyzer.simplify(tirx.floormod(size + (TILE - 1), TILE) + 1), self.names)
 
     def _may_reach_past(self, first: Any, extent: int, size: Any) -> bool:
         """Whether a block may have tiles past those of a tensor of ``size`` elements."""

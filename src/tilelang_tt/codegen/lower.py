@@ -33,6 +33,7 @@ from .context import (
     times,
 )
 from .drain import drain
+from .edges import seen_edges
 from .elementwise import evaluate, materialise, rounded, rounded_by_packer, stage_value
 from .liveness import Liveness, set_in, stays_in_its_scope
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
@@ -133,11 +134,16 @@ def lower(
 
 @dataclass(frozen=True)
 class _Started:
-    """A circular buffer that reads are under way to; ``share``: the statement that then brings them to other cores."""
+    """A circular buffer that reads are under way to.
+
+    ``past_end``: the block, where it goes, and the address there, where its elements past the tensor's end must be
+    zeroed then; ``share``: the statement that brings the block to other cores.
+    """
 
     buffer: CircularBuffer
     source: TensorBlock
     share: str | None = None
+    past_end: tuple[TensorBlock, Tiles, str] | None = None
 
 
 class _Lowering:
@@ -149,6 +155,7 @@ class _Lowering:
         self.written = {s.target.tensor for s in walk((ctx.program.tile_loop,)) if isinstance(s, Store)}
         self.direct: dict[TensorBlock, Tiles] = {}
         self.consumers: dict[str, Stream] = {}
+        self.edges = seen_edges(ctx.program)
 
     # ---- control ---------------------------------------------------------------------------------------------------
 
@@ -328,6 +335,8 @@ class _Lowering:
         if started:
             self.ctx.reader.line("noc_async_read_barrier();")
         for read in started:
+            if read.past_end is not None:
+                self._clear_edges(read)
             if read.share is not None:
                 self.ctx.reader.line(read.share)
             if read.source.picked is not None:
@@ -349,9 +358,9 @@ class _Lowering:
         ``started``."""
         ctx = self.ctx
         # A tensor that is written in place is read through the network: one buffer has one producer. What the reader
-        # spreads is no longer the tensor.
+        # spreads is no longer the tensor, and what could be seen past its end is cleared in a copy.
         in_place = source.tensor in ctx.shards and source.tensor not in self.written and source.picked is None
-        if in_place:
+        if in_place and not self._sees_edges(source, name):
             shard = self._whole_shard(source)
             return _part_of_shard(source, shard, self._input_shard(shard))
         staging = ctx.staging[source.tensor]
@@ -369,11 +378,11 @@ class _Lowering:
         )
         consumer = self.consumers[name] = ctx.writer if self._passes_through(name) else ctx.compute
         ctx.pop_at_end(consumer, tiles)
-        started.append(self._start_reads(source, tiles, buffer))
+        started.append(self._start_reads(source, name, tiles, buffer))
         consumer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
         return tiles
 
-    def _start_reads(self, source: TensorBlock, tiles: Tiles, buffer: CircularBuffer) -> _Started:
+    def _start_reads(self, source: TensorBlock, name: str, tiles: Tiles, buffer: CircularBuffer) -> _Started:
         reader, multicast = self.ctx.reader, self.ctx.multicasts.get(source.tensor)
         accessor = self.ctx.accessor("reader", source.tensor)
         reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
@@ -393,10 +402,38 @@ class _Lowering:
             reader.lines(f"if ({inside}) {read}", f"else {zero}")
         reader.close_loop()
         reader.close_loop()
+        past_end = (source, tiles, address) if self._sees_edges(source, name) else None
         if multicast is None:
-            return _Started(buffer, source)
+            return _Started(buffer, source, past_end=past_end)
         multicast.end_reads(reader)
-        return _Started(buffer, source, multicast.share(address, buffer.block_pages * buffer.page_size))
+        share = multicast.share(address, buffer.block_pages * buffer.page_size)
+        return _Started(buffer, source, share, past_end)
+
+    def _sees_edges(self, source: TensorBlock, name: str) -> bool:
+        """Whether what the caller left past the tensor's end, in its last hardware tiles, could reach a result."""
+        seen_rows, seen_cols = self.edges.get(source, (False, False))
+        if source.is_vector and not self._passes_through(name):
+            # The engines take the rows of a vector's tiles below the first for zeros.
+            seen_rows = seen_cols = True
+        return (seen_rows and source.has_last_rows) or (seen_cols and source.has_last_cols)
+
+    def _clear_edges(self, read: _Started) -> None:
+        """Zeroes past the end of the tensor, on the cores that read it themselves."""
+        assert read.past_end is not None
+        reader, buffer, (source, tiles, address) = self.ctx.reader, read.buffer, read.past_end
+        multicast = self.ctx.multicasts.get(source.tensor)
+        if multicast is not None:
+            reader.open_branch(multicast.sends)
+        reader.open_loop("r", source.rows)
+        reader.open_loop("c", source.cols)
+        tile = f"{address} + ({tiles.index('r', 'c')}) * {buffer.page_size}"
+        element_bytes = ELEMENT_BYTES[buffer.data_format]
+        inside = f"{source.rows_inside('r')}, {source.cols_inside('c')}"
+        reader.line(f"{metalium.ZERO_PAST_NAME}({tile}, {element_bytes}, {inside});")
+        reader.close_loop()
+        reader.close_loop()
+        if multicast is not None:
+            reader.close_branch()
 
     def _whole_shard(self, block: TensorBlock) -> Shard:
         """The shard that ``block`` is part of, which must not reach past the tensor, nor be a part of tiles."""

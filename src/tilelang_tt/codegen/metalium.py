@@ -211,6 +211,27 @@ inline void zero_tile(uint32_t address, uint32_t bytes) {
 }
 """
 
+ZERO_PAST_NAME = "zero_past"
+ZERO_PAST = """\
+// Zeroes a hardware tile past its first rows and columns: four faces of 16 x 16, row by row.
+inline void zero_past(uint32_t address, uint32_t element_bytes, uint32_t rows, uint32_t columns) {
+    for (uint32_t face = 0; face < 4; ++face, address += 256 * element_bytes) {
+        const uint32_t top = face / 2 * 16, left = face % 2 * 16;
+        const uint32_t own_rows = rows < top ? 0 : rows - top < 16 ? rows - top : 16;
+        const uint32_t own_columns = columns < left ? 0 : columns - left < 16 ? columns - left : 16;
+        auto* const halves = reinterpret_cast<volatile tt_l1_ptr uint16_t*>(address);
+        auto* const words = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+        for (uint32_t r = 0; r < own_rows; ++r) {
+            for (uint32_t c = own_columns; c < 16; ++c) {
+                if (element_bytes == 2) halves[r * 16 + c] = 0;
+                else words[r * 16 + c] = 0;
+            }
+        }
+        for (uint32_t i = own_rows * 4 * element_bytes; i < 64 * element_bytes; ++i) words[i] = 0;
+    }
+}
+"""
+
 FLOOR_DIV_NAME, FLOOR_MOD_NAME = "floor_div", "floor_mod"
 FLOOR_DIV = """\
 inline uint32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
@@ -279,6 +300,7 @@ HELPERS: Mapping[str, str] = MappingProxyType(
         FLOAT_BITS_NAME: FLOAT_BITS,
         ZERO_TILE_NAME: ZERO_TILE,
         READ_ELEMENT_NAME: READ_ELEMENT,
+        ZERO_PAST_NAME: ZERO_PAST,
         FLOOR_DIV_NAME: FLOOR_DIV,
         FLOOR_MOD_NAME: FLOOR_MOD,
         MULTICAST_NAME: MULTICAST,

@@ -66,16 +66,17 @@ class MulticastTensor:
 
     def begin_reads(self, reader: Stream) -> None:
         """What follows is done by the sender only."""
-        reader.open_branch(self._sends)
+        reader.open_branch(self.sends)
 
     def end_reads(self, reader: Stream) -> None:
         """The end of what the sender does; the others tell it that they have room."""
-        reader.open_otherwise(self._sends)
+        reader.open_otherwise(self.sends)
         reader.line(f"{metalium.MULTICAST_READY_NAME}({self.name});")
         reader.close_branch()
 
     @property
-    def _sends(self) -> str:
+    def sends(self) -> str:
+        """Whether the core reads the tensor for the others, a C++ condition."""
         return f"{self.name}.destinations > 0"
 
     def receive(self, reader: Stream, buffer: CircularBuffer) -> None:

@@ -42,7 +42,8 @@ class TensorBlock:
     ``leading`` is the index of the matrix among those that the leading dimensions count ("0" for a matrix);
     ``tensor_rows`` and ``tensor_cols`` (C++ expressions) are the size in tiles of each of these matrices. Of a vector,
     a row of tiles, only the first row of elements counts. ``past_rows`` and ``past_cols``: the block may reach past the
-    tensor's end. ``picked``: of these tiles only a row, a column or an element is meant.
+    tensor's last tiles. ``last_rows`` and ``last_cols``: elements of the tensor in these, C++ expressions. ``picked``:
+    of these tiles only a row, a column or an element is meant.
     """
 
     tensor: str
@@ -59,6 +60,26 @@ class TensorBlock:
     leading_inside: str = ""
     """A C++ condition for the leading dimensions' indices to lie inside, where that is known only when it runs."""
     picked: Picked | None = None
+    last_rows: str = str(TILE)
+    last_cols: str = str(TILE)
+
+    @property
+    def has_last_rows(self) -> bool:
+        """Whether the last tiles along the rows may reach past the tensor's end."""
+        return self.last_rows != str(TILE)
+
+    @property
+    def has_last_cols(self) -> bool:
+        """The same along the columns."""
+        return self.last_cols != str(TILE)
+
+    def rows_inside(self, r: str) -> str:
+        """How many rows of elements of tile row ``r`` of the block are the tensor's, as a C++ expression."""
+        return _elements(self.row, r, self.tensor_rows, self.last_rows)
+
+    def cols_inside(self, c: str) -> str:
+        """How many columns of elements of tile column ``c`` of the block are the tensor's, as a C++ expression."""
+        return _elements(self.col, c, self.tensor_cols, self.last_cols)
 
     def inside(self, r: str, c: str) -> str | None:
         """Whether tile (r, c) of the block is one of the tensor, as a C++ condition; None where all are."""
@@ -381,6 +402,12 @@ def sets(statement: Statement) -> str | None:
     if isinstance(statement, (Load, Map, Reduce)):
         return statement.dst
     return statement.c if isinstance(statement, Gemm) else None
+
+
+def _elements(first: str, tile: str, tiles: str, last: str) -> str:
+    if tiles == "1" or last == str(TILE):
+        return last
+    return f"({_sum(first, tile, '1')} < {tiles} ? {TILE} : {last})"
 
 
 def _product(a: str, b: str) -> str:
