@@ -180,7 +180,7 @@ def _truncated(expr: tirx.PrimExpr, names: Names) -> tuple[str, int]:
     """Division that cuts towards zero, which C++'s does of signed numbers."""
     a, b = (_render(side, names)[0] for side in (expr.a, expr.b))
     sign = "/" if isinstance(expr, tirx.Div) else "%"
-    signed = "" if _never_negative(expr.a, names) and _never_negative(expr.b, names) else "int32_t"
+    signed = "" if names.never_negative(expr.a) and names.never_negative(expr.b) else "int32_t"
     return f"uint32_t({signed}({a}) {sign} {signed}({b}))", _ATOM
 
 
