@@ -96,6 +96,26 @@ def test_one_core_reads_and_all_receive(device):
     assert report.unwritten_pages == {"c": 0}
 
 
+FILLED = changed(
+    READER,
+    "            noc_async_read_page(page, in0, l1);\n",
+    """            auto words = (volatile tt_l1_ptr uint32_t*)l1;
+            for (uint32_t i = 0; i < 512; ++i) words[i] = 0x3f803f80;
+            if (page != 1) noc_async_read_page(page, in0, l1);
+""",
+)
+
+
+def test_what_the_sender_writes_itself_is_sent():
+    """Page 1 through a pointer: ones, two bfloat16 to a word; the others from memory."""
+    spec, sources = program(FILLED)
+    a, c = arrays(spec)
+    a[:] = np.arange(a.size).reshape(a.shape) % 7
+    emulator.run(spec, sources, [a, c])
+    a[:, 32:64] = 1
+    assert (c == np.tile(a, (1, len(CORES)))).all()
+
+
 def test_links_of_a_multicast_count_once():
     """From physical column 3 east to columns 4 and 6 (5 holds DRAM), and on around the torus of 10 to column 2."""
     device = load_device("wormhole_n150")
@@ -223,6 +243,10 @@ class TestWrongKernels:
 
     def test_a_multicast_of_what_has_not_been_read(self):
         text = fails(wrong("            noc_async_read_barrier();\n", ""))
+        has(text, "L1 is read before the NoC read or multicast into it has arrived")
+
+    def test_a_multicast_of_what_has_not_been_read_beside_what_was_written(self):
+        text = fails(program(changed(FILLED, "            noc_async_read_barrier();\n", "")))
         has(text, "L1 is read before the NoC read or multicast into it has arrived")
 
     def test_an_increment_in_flight_at_the_end(self):

@@ -429,6 +429,21 @@ def test_blocks_past_the_end():
     run_gemm((250, 250, 100), (64, 64, 32), {"policy": "block_2d(2,4)", "multicast": BOTH})
 
 
+@pytest.mark.parametrize("names", [["A"], ["B"], BOTH])
+@pytest.mark.parametrize(
+    ("shape", "tile", "policy"),
+    [
+        ((128, 128, 149), (64, 64, 96), "block_2d(2,2)"),
+        ((160, 224, 64), (64, 96, 64), "block_2d(3,3)"),
+        ((420, 290, 70), (96, 128, 96), "block_2d(3,3)"),
+    ],
+)
+def test_whole_tiles_past_the_end_are_sent_as_zeros(shape, tile, policy, names):
+    """Along K, along M and N, and along all three, with cores that have less work than their group."""
+    program, _ = run_gemm(shape, tile, {"policy": policy, "multicast": names})
+    assert "zero_tile(" in program.kernels["reader"]
+
+
 def test_shards_in_l1_decide():
     layout = {"C": block_sharded((256, 512), (2, 4))}
     program, report = run_gemm((256, 512, 128), (64, 64, 32), {"multicast": BOTH}, layout=layout)

@@ -296,6 +296,8 @@ def multicast_cases() -> Iterator[Case]:
         schedule=schedule("block_2d(2,4)", "A", "B", "bias"),
     )
     yield gemm("multicast_odd", (250, 250, 100), (64, 64, 32), schedule=schedule("block_2d(2,4)", "A", "B"))
+    yield gemm("multicast_past_k", (128, 128, 149), (64, 64, 96), schedule=schedule("block_2d(2,2)", "A", "B"))
+    yield gemm("multicast_past_all", (420, 290, 70), (96, 128, 96), schedule=schedule("block_2d(3,3)", "A", "B"))
     rows, columns = schedule("block_2d(2,4)", "A", "B"), schedule("block_2d(2,3)", "A", "B", order="column_major")
     yield gemm("multicast_unequal_rows", (160, 256, 96), (32, 32, 32), schedule=rows)
     yield gemm("multicast_unequal_columns", (128, 224, 96), (32, 32, 32), stages=3, schedule=columns)
