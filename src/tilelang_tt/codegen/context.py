@@ -286,6 +286,10 @@ class Context:
         """The circular buffer format of an on-chip buffer."""
         return data_format(self.program.block(name).dtype)
 
+    def holds_integers(self, name: str) -> bool:
+        """Whether the elements of an on-chip buffer are integers."""
+        return self.format_of(name) == "Int32"
+
     def made(self, key: tuple[str, ...]) -> CircularBuffer | None:
         """The circular buffer that was made for ``key``, if one was."""
         return self._made.get(key)
