@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from tilelang import tvm
 from tvm import arith, tirx
@@ -13,8 +13,9 @@ from tvm import arith, tirx
 from ..errors import Code, UnsupportedError
 from ..formats import rounded_number
 from ..language import tile_ops
-from .access import Access, broadcast
+from .access import broadcast
 from .functions import FUNCTIONS, binary, scaled
+from .regions import Regions
 from .tile_program import (
     Binary,
     BlockTile,
@@ -22,28 +23,10 @@ from .tile_program import (
     Constant,
     IndexTile,
     Integer,
-    TensorBlock,
     TensorTile,
     TileExpr,
     Unary,
 )
-
-
-class Regions(Protocol):
-    """What element expressions need to know of the kernel around them."""
-
-    def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
-        """How an access moves with the parallel loops."""
-        ...
-
-    def scalar(self, expr: Any) -> str:
-        """An integer that is the same for all elements, as a C++ expression."""
-        ...
-
-    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
-        """A region of a tensor in hardware tiles."""
-        ...
-
 
 _BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Div: "div", tirx.Max: "max", tirx.Min: "min"}
 

@@ -11,8 +11,8 @@ from tilelang import tvm
 from tvm import arith, tirx
 
 from .. import attrs
-from ..errors import Code, SourceLocation, UnsupportedError
-from ..formats import TILE, data_format
+from ..errors import Code, UnsupportedError
+from ..formats import data_format
 from ..language import tile_ops
 from ..language.exits import break_out, is_break, is_continue, leaves
 from ..language.kernel import kernel_name, tensor_params
@@ -21,29 +21,25 @@ from ..language.source import location_of, statement_location, store_location
 from ..language.symbols import symbols_of
 from ..sizes import from_plain
 from ..transform.common import grid_exprs
-from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR, is_one
-from .access import Access, access
+from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR
 from .cexpr import Names, cexpr
 from .elements import element_expr
+from .operations import Operations
 from .padding import neutralise
 from .predicates import predicated
+from .regions import Regions, check_whole, refused
 from .scalars import UNBOUNDED, Body, Exit, body_for, is_scalar, known_reading, replace_scalars
 from .tile_program import (
     Assign,
     Block,
-    BlockTile,
     Branch,
-    Gemm,
     Let,
     Load,
     Loop,
     Map,
-    Picked,
     ReadScalar,
-    Reduce,
     Statement,
     Store,
-    TensorBlock,
     TensorInfo,
     TensorTile,
     TileProgram,
@@ -51,8 +47,6 @@ from .tile_program import (
     operands,
     walk,
 )
-
-REDUCTIONS = ("sum", "max", "min", "abssum", "absmax")
 
 
 def extract(func: tirx.PrimFunc) -> TileProgram:
@@ -70,6 +64,8 @@ class _Extraction:
     blocks: dict[str, Block] = field(default_factory=dict)
     analyzer: arith.Analyzer = field(default_factory=arith.Analyzer)
     names: Names = field(init=False)
+    regions: Regions = field(init=False)
+    operations: Operations = field(init=False)
     block_axes: dict[str, str] = field(default_factory=dict)
     bodies: list[Body] = field(default_factory=list)
     """The bodies under construction, from the work tile's inwards."""
@@ -82,6 +78,8 @@ class _Extraction:
 
     def __post_init__(self) -> None:
         self.names = Names(self.analyzer)
+        self.regions = Regions(self.analyzer, self.names)
+        self.operations = Operations(self.regions, self.blocks)
 
     def run(self) -> TileProgram:
         self.plain = plain_attrs(self.func)
@@ -327,7 +325,7 @@ class _Extraction:
             return known
         body = body_for(load, self.bodies)
         var = tirx.Var(f"{load.buffer.name}_element", "int32")
-        body.statements.append(self.read_scalar(load, self.names.name(var)))
+        body.statements.append(self.regions.read_scalar(load, self.names.name(var), location_of(self.func)))
         body.variables.append(var)
         body.readings.append((load, var))
         return var
@@ -339,110 +337,13 @@ class _Extraction:
         self.bodies[-1].variables.append(var)
         return var
 
-    def read_scalar(self, load: tirx.BufferLoad, var: str) -> ReadScalar:
-        """The statement that reads an element of a tensor."""
-        zero, tile = tirx.IntImm("int32", 0), tirx.IntImm("int32", TILE)
-        indices = [zero] * (2 - len(load.indices)) + [self.analyzer.simplify(index) for index in load.indices]
-        shape = [tile] * (2 - len(load.indices)) + list(load.buffer.shape)
-        inside = self._inside(indices, shape)
-        leading: Any = zero
-        for index, size in zip(indices[:-2], shape[:-2], strict=True):
-            leading = leading * size + index
-        rows, cols = (tirx.floordiv(size + (TILE - 1), TILE) for size in shape[-2:])
-        row, col = (tirx.floordiv(index, tile) for index in indices[-2:])
-        return ReadScalar(
-            var,
-            str(load.buffer.name),
-            page=self.scalar((leading * rows + row) * cols + col),
-            row=self.scalar(tirx.floormod(indices[-2], tile)),
-            col=self.scalar(tirx.floormod(indices[-1], tile)),
-            inside=inside or None,
-            location=location_of(self.func),
-        )
-
     def _tile_op(self, call: tirx.Call) -> None:
         name, buffers = tile_ops.op_name(call), tile_ops.buffers_of(call)
         location = statement_location(self.func, name, buffers)
         try:
-            op = tile_ops.decode(call)
-            if isinstance(op, tile_ops.CopyOp):
-                if op.src.is_global and op.dst.is_global:
-                    self._copy_through_l1(op, location)
-                else:
-                    self._emit(self._copy(op, location))
-            elif isinstance(op, tile_ops.FillOp):
-                self._emit(self._fill(op, location))
-            elif isinstance(op, tile_ops.ReduceOp):
-                self._emit(self._reduce(op, location))
-            elif isinstance(op, tile_ops.TransposeOp):
-                self._emit(self._transpose(op, location))
-            else:
-                self._emit(self._gemm(op, location))
+            self._emit(*self.operations.statements(tile_ops.decode(call), location))
         except UnsupportedError as error:
             raise error.at(location) from None
-
-    def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> Statement:
-        _check_same_size(op.src, op.dst)
-        if op.src.is_global:
-            self._whole(op.dst)
-            return Load(self.tensor_block(op.src), op.dst.name, location)
-        self._whole(op.src)
-        if op.dst.is_global:
-            return Store(BlockTile(op.src.name), self._target(op.dst), location)
-        self._whole(op.dst)
-        return Map(op.dst.name, BlockTile(op.src.name), location)
-
-    def _copy_through_l1(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> None:
-        """From tensor to tensor, by way of an on-chip buffer of the region's size."""
-        _check_same_size(op.src, op.dst)
-        sizes = [extent for extent in op.src.extents if extent != 1]
-        if len(sizes) not in (1, 2):
-            raise _refused("a copy from tensor to tensor is not of a vector or matrix", op.src.name, found=sizes)
-        name = f"{op.src.name}_to_{op.dst.name}"
-        while name in self.blocks:
-            name += "_"
-        dtype = str(op.src.buffer.dtype)
-        self.blocks[name] = Block.of_shape(name, sizes, dtype)
-        self._emit(Load(self.tensor_block(op.src), name, location))
-        self._emit(Store(BlockTile(name), self._target(op.dst), location))
-
-    def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
-        self._whole(op.dst)
-        return Map(op.dst.name, element_expr(op.value, [], self), location)
-
-    def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> Statement:
-        if op.kind not in REDUCTIONS:
-            raise _refused(f"T.reduce_{op.kind} is not supported", op.kind, expected=", ".join(REDUCTIONS))
-        for region in (op.src, op.dst):
-            self._whole(region)
-        src, dst = self.blocks[op.src.name], self.blocks[op.dst.name]
-        moving = [axis for axis, size in enumerate(op.src.extents) if size > 1]
-        to_vector = not src.is_vector and dst.is_vector and dst.lies != "all"
-        to_element = src.is_vector and dst.lies == "all" and moving == [op.dim % len(op.src.extents)]
-        if not to_vector and not to_element:
-            found = f"{list(op.src.extents)} to {list(op.dst.extents)}"
-            raise _refused(
-                "a reduction takes a matrix to a vector, or a vector to one element", op.src.name, found=found
-            )
-        _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
-        return Reduce(op.src.name, op.dst.name, op.kind, op.dim if to_vector else None, op.clear, location)
-
-    def _transpose(self, op: tile_ops.TransposeOp, location: SourceLocation | None) -> Statement:
-        for region in (op.src, op.dst):
-            if region.is_global:
-                raise _refused("T.transpose of a tensor is not supported", region.name, hint="copy it first")
-            self._whole(region)
-        return Map(op.dst.name, BlockTile(op.src.name, transposed=not self.blocks[op.src.name].is_vector), location)
-
-    def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
-        for region in (op.a, op.b, op.c):
-            if region.is_global:
-                raise _refused(
-                    "T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first"
-                )
-            self._whole(region)
-        _check_floats("T.gemm", op.a, op.b, op.c)
-        return Gemm(op.a.name, op.b.name, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
 
     def _parallel(self, loop: tirx.For) -> None:
         loops = [loop]
@@ -469,157 +370,19 @@ class _Extraction:
             raise self._unsupported(f"{_describe(store)} in T.Parallel is not supported", subject="T.Parallel")
         location = store_location(self.func, str(store.buffer.name))
         try:
-            found = self.access(store.buffer, store.indices, loops)
+            found = self.regions.access(store.buffer, store.indices, loops)
             if len(found.order) != len(loops):
-                raise _refused(
+                raise refused(
                     f"{store.buffer.name} is written by an index that a loop does not move", str(store.buffer.name)
                 )
             # In the order of the dimensions that are written, so that it is what is read that is transposed.
-            value = element_expr(store.value, [loops[number] for number in found.order], self)
+            value = element_expr(store.value, [loops[number] for number in found.order], self.regions)
             if tile_ops.is_global(store.buffer):
-                return Store(value, self._target(found.region), location)
-            self._whole(found.region)
+                return Store(value, self.regions.target(found.region), location)
+            check_whole(found.region)
             return Map(str(store.buffer.name), value, location)
         except UnsupportedError as error:
             raise error.at(location) from None
-
-    # ---- regions ---------------------------------------------------------------------------------------------------
-
-    def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
-        """How ``buffer[indices]`` moves with the parallel loops."""
-        return access(buffer, indices, loops, self.analyzer)
-
-    def scalar(self, expr: Any) -> str:
-        """An integer that is the same for all elements, as a C++ expression."""
-        return cexpr(self.analyzer.simplify(expr), self.names)
-
-    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
-        """A region of a tensor in hardware tiles, or one row, one column or one element of it.
-
-        Raises:
-            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix along the rest.
-        """
-        shape: list[Any] = list(region.buffer.shape)
-        mins, extents = list(region.mins), list(region.extents)
-        is_vector = len(shape) == 1 and extents[0] > 1
-        if len(shape) == 1:
-            shape = [tirx.IntImm("int32", 1), *shape]
-            mins, extents = [tirx.IntImm("int32", 0), *mins], [1, *extents]
-        if any(extent != 1 for extent in extents[:-2]):
-            raise _refused(
-                f"a block of {region.name} spans several matrices",
-                region.name,
-                found=extents,
-                expected="the last two dimensions",
-            )
-        tensor_tiles = [self.analyzer.simplify(tirx.floordiv(size + (TILE - 1), TILE)) for size in shape[-2:]]
-        rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
-        leading: Any = tirx.IntImm("int32", 0)
-        for index, size in zip(mins[:-2], shape[:-2], strict=True):
-            leading = leading * size + index
-        past = [self._may_reach_past(*axis) for axis in zip(mins[-2:], extents[-2:], shape[-2:], strict=True)]
-        return TensorBlock(
-            tensor=region.name,
-            leading=cexpr(self.analyzer.simplify(leading), self.names),
-            row=self._tile_index(mins[-2], extents[-2], region),
-            col=self._tile_index(mins[-1], extents[-1], region),
-            rows=rows,
-            cols=cols,
-            tensor_rows=cexpr(tensor_tiles[0], self.names),
-            tensor_cols=cexpr(tensor_tiles[1], self.names),
-            is_vector=is_vector,
-            past_rows=past[0],
-            past_cols=past[1],
-            leading_inside=self._inside(mins[:-2], shape[:-2]),
-            picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
-            last_rows=self._in_last_tile(shape[-2]),
-            last_cols=self._in_last_tile(shape[-1]),
-        )
-
-    def _in_last_tile(self, size: Any) -> str:
-        """How many of ``size`` elements lie in the last hardware tile, as a C++ expression."""
-        return cexpr(self.analyzer.simplify(tirx.floormod(size + (TILE - 1), TILE) + 1), self.names)
-
-    def _may_reach_past(self, first: Any, extent: int, size: Any) -> bool:
-        """Whether a block may have tiles past those of a tensor of ``size`` elements."""
-        covered = 1 if extent == 1 else -(-extent // TILE) * TILE
-        end = tirx.floordiv(size + (TILE - 1), TILE) * TILE
-        return not (self.analyzer.can_prove(first >= 0) and self.analyzer.can_prove(first + covered <= end))
-
-    def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any]) -> Picked | None:
-        """The row, column or element that a block of extent 1 is."""
-        if all(extent > 1 for extent in extents):
-            return None
-        tile = tirx.IntImm("int32", TILE)
-        row, col = (
-            cexpr(self.analyzer.simplify(tirx.floormod(first, tile)), self.names) if extent == 1 else None
-            for first, extent in zip(mins, extents, strict=True)
-        )
-        return Picked(row, col, all(is_one(size) for size, extent in zip(shape, extents, strict=True) if extent == 1))
-
-    def _target(self, region: tile_ops.Region) -> TensorBlock:
-        """A region of a tensor that is written.
-
-        Raises:
-            UnsupportedError: ``unsupported``, for a column or an element of others in their tiles.
-        """
-        block = self.tensor_block(region)
-        if block.picked is not None and not block.picked.alone and block.picked.lies != "row":
-            what = "one element" if block.picked.lies == "all" else "one column"
-            raise _refused(
-                f"{what} of {region.name} is written, among others in a hardware tile",
-                region.name,
-                found=f"{list(region.extents)} of {list(region.buffer.shape)}",
-                expected="whole tiles or whole rows of elements",
-                hint="write a row, or a tensor that has nothing else",
-            )
-        return block
-
-    def _inside(self, indices: Sequence[Any], shape: Sequence[Any]) -> str:
-        """Which of ``indices`` have to be below ``shape`` when the kernel runs, as a C++ condition; "" where all are
-        known to be."""
-        return " && ".join(
-            f"uint32_t({self.scalar(index)}) < {self.scalar(size)}"
-            for index, size in zip(indices, shape, strict=True)
-            if not (self.analyzer.can_prove(index >= 0) and self.analyzer.can_prove(index < size))
-        )
-
-    def _tile_index(self, index: tirx.PrimExpr, extent: int, region: tile_ops.Region) -> str:
-        tile = tirx.IntImm("int32", TILE)
-        if extent > 1 and not self.analyzer.can_prove_equal(tirx.floormod(index, tile), tirx.IntImm("int32", 0)):
-            raise _refused(
-                f"a block of {region.name} does not begin at a hardware tile",
-                region.name,
-                found=f"index {index}",
-                expected=f"a multiple of {TILE}",
-            )
-        return cexpr(self.analyzer.simplify(tirx.floordiv(index, tile)), self.names)
-
-    def _tiles(
-        self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any], region: tile_ops.Region
-    ) -> int:
-        """The hardware tiles of a block along ``axis``: whole ones, up to the tensor's end, or part of one."""
-        extent = extents[axis]
-        if extent > 1 and extent % TILE and not self.analyzer.can_prove(mins[axis] + extent >= shape[axis]):
-            raise _refused(
-                f"a block of {region.name} is not whole hardware tiles",
-                region.name,
-                found=f"{extent} elements",
-                expected=f"a multiple of {TILE}",
-            )
-        return -(-extent // TILE)
-
-    def _whole(self, region: tile_ops.Region) -> None:
-        """On-chip buffers are used as wholes."""
-        shape = tuple(int(dim) for dim in region.buffer.shape)
-        whole = all(isinstance(first, tirx.IntImm) and int(first) == 0 for first in region.mins)
-        if not whole or region.extents != shape:
-            raise _refused(
-                f"a part of on-chip buffer {region.name} is not supported",
-                region.name,
-                found=f"{list(region.extents)} at {[str(first) for first in region.mins]}",
-                expected=f"the whole buffer, {list(shape)}",
-            )
 
     # ---- declarations ----------------------------------------------------------------------------------------------
 
@@ -633,11 +396,11 @@ class _Extraction:
             return
         is_one = all(dim == 1 for dim in shape)
         if not scope.startswith(("shared", "local.fragment")) and not (is_one and scope.startswith("local")):
-            raise _refused(
+            raise refused(
                 f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment"
             ).at(location)
         if len(shape) not in (1, 2):
-            raise _refused(
+            raise refused(
                 f"on-chip buffer {name} has {len(shape)} dimensions", name, found=shape, expected="one or two"
             ).at(location)
         try:
@@ -666,7 +429,7 @@ class _Extraction:
     def _unsupported(
         self, message: str, *, subject: str, found: object = None, hint: str | None = None
     ) -> UnsupportedError:
-        return _refused(message, subject, found=found, hint=hint).at(location_of(self.func))  # type: ignore[return-value]
+        return refused(message, subject, found=found, hint=hint).at(location_of(self.func))  # type: ignore[return-value]
 
 
 _HINTS = ("threadblock_swizzle_pattern", "tvm_storage_sync", "sync_threads", "no_set_max_nreg", "set_max_nreg")
@@ -678,32 +441,6 @@ def _is_hint(node: Any) -> bool:
         return str(node.attr_key) in _HINTS
     name = str(getattr(getattr(getattr(node, "value", None), "op", None), "name", ""))
     return isinstance(node, tirx.Evaluate) and name.split(".")[-1] in _HINTS
-
-
-def _refused(
-    message: str, subject: str, *, found: object = None, expected: object = None, hint: str | None = None
-) -> UnsupportedError:
-    return UnsupportedError(Code.UNSUPPORTED, message, subject=subject, found=found, expected=expected, hint=hint)
-
-
-def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:
-    sizes = [[extent for extent in region.extents if extent != 1] for region in (src, dst)]
-    if sizes[0] != sizes[1]:
-        raise _refused(
-            f"T.copy from {src.name} to {dst.name}: the regions differ in size",
-            src.name,
-            found=f"{list(src.extents)} to {list(dst.extents)}",
-            expected="regions of one size",
-        )
-
-
-def _check_floats(construct: str, *regions: tile_ops.Region) -> None:
-    """The matrix engine computes with floats."""
-    for region in regions:
-        if str(region.buffer.dtype) == "int32":
-            raise _refused(
-                f"{construct} of int32 is not supported", region.name, found="dtype int32", expected="floats"
-            )
 
 
 def _tensors_read(statements: list[Statement]) -> set[str]:
