@@ -327,3 +327,15 @@ def numbers():
         return a
 
     return kernel, reference
+
+
+def stored_transposed():
+    @T.prim_func
+    def kernel(A: T.Tensor((M, N), D), C: T.Tensor((N, M), D)):
+        with T.Kernel(1, threads=128) as bx:
+            a = T.alloc_shared((M, N), D)
+            T.copy(A[0, 0], a)
+            for i, j in T.Parallel(N, M):
+                C[i, j] = a[j, i]
+
+    return kernel, lambda a: a.T, 1

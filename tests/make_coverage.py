@@ -22,6 +22,7 @@ def table() -> str:
     import test_tile_language  # noqa: F401 (importing registers the rows)
     import test_tile_language_access  # noqa: F401
     import test_tile_language_functions  # noqa: F401
+    import test_tile_language_parts  # noqa: F401
     import test_tile_language_refused  # noqa: F401
     from constructs import ROWS
 

@@ -151,3 +151,7 @@ def test_a_buffer_is_transposed_in_place():
             T.copy(a, C[0, 0])
 
     check(kernel, lambda a: a.T + 3)
+
+
+def test_store_of_what_was_loaded_transposed():
+    run("stored_transposed")

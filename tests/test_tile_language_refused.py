@@ -140,24 +140,33 @@ def test_cumsum():
     return statement(lambda A, A_shared, C, bx: T.cumsum(A_shared, dim=1))
 
 
-@refused("Expressions", "a part of an on-chip buffer", "T.Parallel reads a part of A_shared")
+PARTS = "parts of on-chip buffers that are not whole hardware tiles"
+NOT_TILES = "a part of on-chip buffer A_shared is not whole hardware tiles of it"
+
+
+@refused("Expressions", PARTS, NOT_TILES)
 def test_part_of_a_buffer():
     @T.prim_func
-    def kernel(A: T.Tensor((64, 128), D), C: T.Tensor((64, 64), D)):
+    def kernel(A: T.Tensor((64, 96), D), C: T.Tensor((64, 64), D)):
         with T.Kernel(1, threads=128) as bx:
-            A_shared = T.alloc_shared((64, 128), D)
+            A_shared = T.alloc_shared((64, 96), D)
             C_shared = T.alloc_shared((64, 64), D)
             T.copy(A[0, 0], A_shared)
             for i, j in T.Parallel(64, 64):
-                C_shared[i, j] = A_shared[i, j] * A_shared[i, j + 64]
+                C_shared[i, j] = A_shared[i, j] * A_shared[i, j + 16]
             T.copy(C_shared, C[0, 0])
 
     return kernel
 
 
-@refused("Copies", "a part of an on-chip buffer", "a part of on-chip buffer A_shared is not supported")
+@refused("Copies", PARTS, NOT_TILES)
 def test_copy_of_a_part():
-    return statement(lambda A, A_shared, C, bx: T.copy(A_shared[0:32, 0:32], C[bx * 32 : bx * 32 + 32, 0:32]))
+    return statement(lambda A, A_shared, C, bx: T.copy(A_shared[0:32, 16:48], C[bx * 32 : bx * 32 + 32, 0:32]))
+
+
+@refused("Copies", "to a part of an on-chip buffer", "a part of on-chip buffer A_shared is written")
+def test_copy_to_a_part():
+    return statement(lambda A, A_shared, C, bx: T.copy(A[bx * 32 : bx * 32 + 32, 0:32], A_shared[0:32, 32:64]))
 
 
 @refused(

@@ -28,6 +28,7 @@ import control_kernels
 import functions
 import integer_kernels
 import kernels
+import part_kernels
 
 import tilelang_tt as tt
 from tilelang_tt.layout import block_sharded, height_sharded, interleaved, nd_sharded, width_sharded
@@ -403,6 +404,12 @@ def function_cases() -> Iterator[Case]:
         yield Case(f"functions_{name}", group.kernel(), inputs, {"C": expected}, max(group.tolerance, TOLERANCE))
 
 
+def part_cases() -> Iterator[Case]:
+    for name in ("copied_parts", "rotated_halves", "products_of_parts", "reduced_parts", "parts_under_way"):
+        yield control(name, control_kernels.Example(*getattr(part_kernels, name)()))
+    yield control("parts_of_vectors", control_kernels.Example(*part_kernels.parts_of_vectors()), tolerance=2**-7)
+
+
 def access_cases() -> Iterator[Case]:
     """Buffers and tensors of one row, column or element, transposed access, indices."""
     yield control("access_one_column", control_kernels.Example(*access_kernels.buffers_of_one_column()))
@@ -414,6 +421,7 @@ def access_cases() -> Iterator[Case]:
     yield control("access_both_ways", control_kernels.Example(*access_kernels.vectors_both_ways()), tolerance=4e-3)
     yield control("access_indices", control_kernels.Example(*access_kernels.indices_along_a_column()))
     yield control("access_transposed", control_kernels.Example(*access_kernels.transposed_access()))
+    yield control("access_stored_transposed", control_kernels.Example(*access_kernels.stored_transposed()))
     yield control("access_remainders", control_kernels.Example(*access_kernels.remainders_of_indices()))
     yield control("access_maxima", control_kernels.Example(*access_kernels.maxima_of_columns()), tolerance=2**-10)
     a, (func, reference) = random((64, 96), "bfloat16", 1), access_kernels.numbers()
@@ -562,6 +570,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     stored_cases,
     function_cases,
     access_cases,
+    part_cases,
     dynamic_cases,
 )
 

@@ -13,6 +13,7 @@ from .tile_program import (
     Constant,
     IndexTile,
     Integer,
+    Rectangle,
     TensorTile,
     TileExpr,
     Unary,
@@ -68,10 +69,20 @@ class Binding:
         turns = expr.transposed or (
             orientation is not None and (expr.broadcast or vector or orientation) != orientation
         )
-        if isinstance(value, (Constant, Integer)) or not (turns or expr.broadcast):
+        if isinstance(value, (Constant, Integer)) or not (turns or expr.broadcast or expr.part):
             return value
-        tiles = materialise(ctx, name, value)
+        tiles = materialise(ctx, name, value) if expr.part is None else self._part(name, value, expr.part)
         return Operand(turned(ctx, name, tiles) if turns else tiles, name, _access(expr.broadcast, tiles))
+
+    def _part(self, name: str, value: Value, part: Rectangle) -> Tiles:
+        """The tiles of ``part`` of an on-chip buffer where they lie, what the buffer holds computed before."""
+        ctx = self.ctx
+        ctx.free_dst()
+        tiles = materialise(ctx, name, value)
+        ctx.await_operands(Operand(tiles, name))
+        if ctx.orientation.get(name) == "col":
+            return tiles.part(part.col, part.row, part.cols, part.rows)
+        return tiles.part(part.row, part.col, part.rows, part.cols)
 
 
 def _access(broadcast: Broadcast, tiles: Tiles) -> Access:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import Code, SourceLocation, UnsupportedError
@@ -56,8 +56,9 @@ class Tiles:
     """A block of tiles that lies in a circular buffer or, while ``cb`` is None, in DST from register 0 on.
 
     A vector is a column (or row) of tiles whose columns (or rows) are all the same, unless it is not ``replicated``:
-    then only the first row of its tiles counts. ``awaited``: the compute kernel has waited for them; ``stale``: they
-    have been popped.
+    then only the first row of its tiles counts. ``row_stride``: pages from a row of tiles to the next, or from a column
+    to the next where they are ``column_major``. ``awaited``: the compute kernel has waited for them; ``stale``: they
+    have been popped. ``whole``: what they are a part of, and are popped with.
     """
 
     rows: int
@@ -69,6 +70,16 @@ class Tiles:
     replicated: bool = True
     awaited: bool = True
     stale: bool = False
+    whole: Tiles | None = None
+
+    @property
+    def popped(self) -> bool:
+        """Whether they are there no more."""
+        return self.stale or (self.whole is not None and self.whole.popped)
+
+    def part(self, row: str, col: str, rows: int, cols: int) -> Tiles:
+        """``rows`` x ``cols`` tiles of them from tile (``row``, ``col``) on."""
+        return replace(self, rows=rows, cols=cols, base=self.index(row, col), whole=self)
 
     @property
     def rows_apart(self) -> int:
@@ -77,8 +88,8 @@ class Tiles:
 
     def index(self, r: str | int, c: str | int) -> str:
         """The index of tile (r, c) in the circular buffer, as a C++ expression."""
-        outer, inner, stride = (c, r, self.rows) if self.column_major else (r, c, self.row_stride)
-        return plus(self.base, plus(times(str(outer), stride), str(inner)))
+        outer, inner = (c, r) if self.column_major else (r, c)
+        return plus(self.base, plus(times(str(outer), self.row_stride), str(inner)))
 
 
 Access = Literal["", "row", "col", "single", "first_row"]
@@ -338,7 +349,7 @@ class Context:
         """Make sure that the tiles ``value`` reads are there, and still are what it means."""
         for operand in leaves(value):
             tiles = operand.tiles
-            if tiles.stale:
+            if tiles.popped:
                 raise self.unsupported(
                     f"what {operand.name} held is used after it was overwritten",
                     subject=operand.name,

@@ -83,7 +83,8 @@ class _Edges:
 
     def _expression(self, value: TileExpr, uses: frozenset[_Use]) -> None:
         for leaf in operands(value):
-            seen = _EVERYTHING if leaf.broadcast and uses else uses
+            moves = leaf.broadcast or (isinstance(leaf, BlockTile) and leaf.part is not None)
+            seen = _EVERYTHING if moves and uses else uses
             if leaf.transposed:
                 seen = frozenset(_Use(1 - use.axis, use.place) for use in seen)
             if isinstance(leaf, BlockTile):

@@ -278,10 +278,7 @@ def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) ->
     region = found.region
     if tile_ops.is_global(load.buffer):
         return TensorTile(regions.tensor_block(region), over, transposed)
-    shape = tuple(int(dim) for dim in load.buffer.shape)
-    if region.extents != shape or any(not isinstance(first, tirx.IntImm) or int(first) for first in region.mins):
-        raise _refused(f"T.Parallel reads a part of {load.buffer.name}", str(load.buffer.name), load)
-    return BlockTile(str(load.buffer.name), over, transposed)
+    return BlockTile(str(load.buffer.name), over, transposed, regions.part(region))
 
 
 def _refused(message: str, subject: str, found: object) -> UnsupportedError:

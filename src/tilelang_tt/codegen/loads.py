@@ -115,12 +115,13 @@ class Loads:
         purpose = f"blocks of {source.tensor}"
         buffer = ctx.buffer(("load", name), name, staging.data_format, pages, staging.depth, purpose=purpose)
         ctx.pop_now(buffer)
+        column_major = name in self.uses.read_transposed
         tiles = Tiles(
             source.rows,
             source.cols,
             buffer,
-            row_stride=source.cols,
-            column_major=name in self.uses.read_transposed,
+            row_stride=source.rows if column_major else source.cols,
+            column_major=column_major,
             replicated=not source.is_vector,
         )
         consumer = self.consumers[name] = ctx.writer if self.uses.passes_through(name) else ctx.compute

@@ -227,7 +227,7 @@ class _Lowering:
         ctx = self.ctx
         going = [buffer for name in loads if (buffer := ctx.made(("load", name))) is not None]
         for name, value in list(ctx.values.items()):
-            if name in live and any(leaf.tiles.cb in going and not leaf.tiles.stale for leaf in leaves(value)):
+            if name in live and any(leaf.tiles.cb in going and not leaf.tiles.popped for leaf in leaves(value)):
                 ctx.values[name] = Operand(stage_value(ctx, name, value), name)
 
     def _compute_invariants(self, loop: Loop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import SourceLocation
@@ -31,10 +32,10 @@ class Operations:
         if isinstance(op, tile_ops.FillOp):
             return [self._fill(op, location)]
         if isinstance(op, tile_ops.ReduceOp):
-            return [self._reduce(op, location)]
+            return self._reduce(op, location)
         if isinstance(op, tile_ops.TransposeOp):
             return [self._transpose(op, location)]
-        return [self._gemm(op, location)]
+        return self._gemm(op, location)
 
     def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
         _check_same_size(op.src, op.dst)
@@ -43,37 +44,49 @@ class Operations:
         if op.src.is_global:
             check_whole(op.dst)
             return [Load(self.regions.tensor_block(op.src), op.dst.name, location)]
-        check_whole(op.src)
+        value = BlockTile(op.src.name, part=self.regions.part(op.src))
         if op.dst.is_global:
-            return [Store(BlockTile(op.src.name), self.regions.target(op.dst), location)]
+            return [Store(value, self.regions.target(op.dst), location)]
         check_whole(op.dst)
-        return [Map(op.dst.name, BlockTile(op.src.name), location)]
+        return [Map(op.dst.name, value, location)]
 
     def _copy_through_l1(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
         """From tensor to tensor, by way of an on-chip buffer of the region's size."""
         sizes = [extent for extent in op.src.extents if extent != 1]
         if len(sizes) not in (1, 2):
             raise refused("a copy from tensor to tensor is not of a vector or matrix", op.src.name, found=sizes)
-        name = f"{op.src.name}_to_{op.dst.name}"
-        while name in self.blocks:
-            name += "_"
-        dtype = str(op.src.buffer.dtype)
-        self.blocks[name] = Block.of_shape(name, sizes, dtype)
+        name = self._new_block(f"{op.src.name}_to_{op.dst.name}", sizes, str(op.src.buffer.dtype))
         return [
             Load(self.regions.tensor_block(op.src), name, location),
             Store(BlockTile(name), self.regions.target(op.dst), location),
         ]
 
+    def _new_block(self, name: str, shape: Sequence[int], dtype: str) -> str:
+        """The name of an on-chip buffer that the kernel does not have."""
+        while name in self.blocks:
+            name += "_"
+        self.blocks[name] = Block.of_shape(name, shape, dtype)
+        return name
+
+    def _operand(self, region: tile_ops.Region, location: SourceLocation | None) -> tuple[str, list[Statement]]:
+        """The on-chip buffer that ``region`` is: of a part of one, a buffer of its own, and what makes it so."""
+        part = self.regions.part(region)
+        if part is None:
+            return region.name, []
+        name = self._new_block(f"{region.name}_part", region.extents, str(region.buffer.dtype))
+        return name, [Map(name, BlockTile(region.name, part=part), location)]
+
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
         check_whole(op.dst)
         return Map(op.dst.name, element_expr(op.value, [], self.regions), location)
 
-    def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> Statement:
+    def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> list[Statement]:
         if op.kind not in REDUCTIONS:
             raise refused(f"T.reduce_{op.kind} is not supported", op.kind, expected=", ".join(REDUCTIONS))
-        for region in (op.src, op.dst):
-            check_whole(region)
-        src, dst = self.blocks[op.src.name], self.blocks[op.dst.name]
+        check_whole(op.dst)
+        _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
+        name, before = self._operand(op.src, location)
+        src, dst = self.blocks[name], self.blocks[op.dst.name]
         moving = [axis for axis, size in enumerate(op.src.extents) if size > 1]
         to_vector = not src.is_vector and dst.is_vector and dst.lies != "all"
         to_element = src.is_vector and dst.lies == "all" and moving == [op.dim % len(op.src.extents)]
@@ -82,25 +95,27 @@ class Operations:
             raise refused(
                 "a reduction takes a matrix to a vector, or a vector to one element", op.src.name, found=found
             )
-        _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
-        return Reduce(op.src.name, op.dst.name, op.kind, op.dim if to_vector else None, op.clear, location)
+        return [*before, Reduce(name, op.dst.name, op.kind, op.dim if to_vector else None, op.clear, location)]
 
     def _transpose(self, op: tile_ops.TransposeOp, location: SourceLocation | None) -> Statement:
         for region in (op.src, op.dst):
             if region.is_global:
                 raise refused("T.transpose of a tensor is not supported", region.name, hint="copy it first")
-            check_whole(region)
-        return Map(op.dst.name, BlockTile(op.src.name, transposed=not self.blocks[op.src.name].is_vector), location)
+        check_whole(op.dst)
+        turns = not self.blocks[op.src.name].is_vector
+        return Map(op.dst.name, BlockTile(op.src.name, transposed=turns, part=self.regions.part(op.src)), location)
 
-    def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> Statement:
+    def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> list[Statement]:
         for region in (op.a, op.b, op.c):
             if region.is_global:
                 raise refused(
                     "T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first"
                 )
-            check_whole(region)
+        check_whole(op.c)
         _check_floats("T.gemm", op.a, op.b, op.c)
-        return Gemm(op.a.name, op.b.name, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
+        (a, making_a), (b, making_b) = (self._operand(region, location) for region in (op.a, op.b))
+        product = Gemm(a, b, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
+        return [*making_a, *making_b, product]
 
 
 def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:

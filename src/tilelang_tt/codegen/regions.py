@@ -14,7 +14,8 @@ from ..language import tile_ops
 from ..transform.grid_to_persistent_tt import is_one
 from .access import Access, access
 from .cexpr import Names, cexpr
-from .tile_program import Picked, ReadScalar, TensorBlock
+from .parts import rectangle
+from .tile_program import Picked, ReadScalar, Rectangle, TensorBlock
 
 
 @dataclass(frozen=True)
@@ -169,17 +170,26 @@ class Regions:
             )
         return -(-extent // TILE)
 
+    def part(self, region: tile_ops.Region) -> Rectangle | None:
+        """A region of an on-chip buffer in hardware tiles; None for all of it.
+
+        Raises:
+            UnsupportedError: ``unsupported``, unless it is whole tiles of the buffer.
+        """
+        return rectangle(region, self.analyzer, self.scalar)
+
 
 def check_whole(region: tile_ops.Region) -> None:
-    """On-chip buffers are used as wholes."""
+    """On-chip buffers are written as wholes."""
     shape = tuple(int(dim) for dim in region.buffer.shape)
     whole = all(isinstance(first, tirx.IntImm) and int(first) == 0 for first in region.mins)
     if not whole or region.extents != shape:
         raise refused(
-            f"a part of on-chip buffer {region.name} is not supported",
+            f"a part of on-chip buffer {region.name} is written",
             region.name,
             found=f"{list(region.extents)} at {[str(first) for first in region.mins]}",
             expected=f"the whole buffer, {list(shape)}",
+            hint="compute the parts in buffers of their own",
         )
 
 

@@ -133,12 +133,29 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Rectangle:
+    """``rows`` x ``cols`` tiles of an on-chip buffer from tile (``row``, ``col``), C++ expressions, on.
+
+    Of a vector, which is one row of tiles: however it lies.
+    """
+
+    row: str
+    col: str
+    rows: int
+    cols: int
+
+
+@dataclass(frozen=True)
 class BlockTile:
-    """The tile at the same place in an on-chip buffer, or in its transpose; a vector may be broadcast over a matrix."""
+    """The tile at the same place in an on-chip buffer, or in its transpose; a vector may be broadcast over a matrix.
+
+    ``part``: in this part of the buffer alone.
+    """
 
     block: str
     broadcast: Broadcast = ""
     transposed: bool = False
+    part: Rectangle | None = None
 
 
 @dataclass(frozen=True)

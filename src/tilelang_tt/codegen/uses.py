@@ -87,5 +87,11 @@ def _only_stored(program: TileProgram) -> dict[str, Store]:
     """Buffers that are read once in the whole kernel, by a store of them as they are: name -> that store."""
     statements = walk((program.tile_loop,))
     read = [name for s in statements for name in reads(s) if not (isinstance(s, Gemm) and name == s.c)]
-    stores = [s for s in statements if isinstance(s, Store) and isinstance(s.value, BlockTile)]
-    return {s.value.block: s for s in stores if isinstance(s.value, BlockTile) and read.count(s.value.block) == 1}
+    return {
+        s.value.block: s
+        for s in statements
+        if isinstance(s, Store)
+        and isinstance(s.value, BlockTile)
+        and s.value == BlockTile(s.value.block)
+        and read.count(s.value.block) == 1
+    }
