@@ -18,16 +18,16 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 @pytest.fixture(autouse=True)
 def garbage(monkeypatch):
     """Tensors reach the emulator with padding that no kernel may use: no number, or a large integer."""
-    tilize = job.tilize
+    to_pages = job.to_pages
 
-    def padded(array, out=None):
+    def padded(array, data_format, out):
         shape = tile_shape(array.shape)
         rows, columns = -(-shape.rows // 32) * 32, shape.tile_columns * 32
         filled = np.full((shape.batch, rows, columns), np.nan if array.dtype.kind not in "iu" else 1 << 20, array.dtype)
         filled[:, : shape.rows, : shape.columns] = array.reshape(shape.batch, shape.rows, shape.columns)
-        return tilize(filled, out)
+        to_pages(filled, data_format, out)
 
-    monkeypatch.setattr(job, "tilize", padded)
+    monkeypatch.setattr(job, "to_pages", padded)
 
 
 def random(shape, seed, dtype=BF16):

@@ -67,7 +67,7 @@ REFUSED = {
         Code.SHARD_GRID_COVERAGE,
         "4 shards of 64 elements",
     ),
-    "another dtype": ({"dtype": "float32"}, Code.LAYOUT_UNSUPPORTED, "float32"),
+    "another dtype": ({"dtype": "int32"}, Code.BAD_VALUE, "int32"),
     "a halo": ({"halo": [1, 1]}, Code.HALO_UNSUPPORTED, "halo"),
 }
 

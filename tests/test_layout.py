@@ -53,6 +53,11 @@ class TestParse:
         layout = parse(raw)
         assert parse(layout.to_dict()) == layout
 
+    @pytest.mark.parametrize("stored", ["bfloat16", "float32", "bfloat8_b", "bfloat4_b"])
+    def test_floats_may_be_stored_as_other_floats(self, stored):
+        for dtype in ("bfloat16", "float16", "float32"):
+            assert parse({"dtype": stored}, dtype=dtype).dtype == stored
+
     @pytest.mark.parametrize(("short", "long"), [("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")])
     def test_a_dtype_may_be_given_by_its_short_name(self, short, long):
         assert parse({"dtype": short}, dtype=long).dtype == long
@@ -83,12 +88,11 @@ BAD = [
     ("tile_shape of floats", {"tile_shape": [32.0, 32]}, Code.BAD_VALUE, ["tile_shape"]),
     ("another tile_shape", {"tile_shape": [16, 32]}, Code.LAYOUT_UNSUPPORTED, ["[16, 32]", "[32, 32]"]),
     (
-        "another dtype",
-        {"dtype": "float32"},
-        Code.LAYOUT_UNSUPPORTED,
-        ["'float32'", "'bfloat16'", "declare the kernel's tensor"],
+        "a dtype that it is not stored as",
+        {"dtype": "float16"},
+        Code.BAD_VALUE,
+        ["'float16'", "bfloat16, float32, bfloat8_b, bfloat4_b"],
     ),
-    ("a block float", {"dtype": "bfloat8_b"}, Code.LAYOUT_UNSUPPORTED, ["'bfloat8_b'"]),
     ("no dtype", {"dtype": "bfloat61"}, Code.BAD_VALUE, ["did you mean 'bfloat16'?"]),
     ("halo", {"halo": [1, 1]}, Code.HALO_UNSUPPORTED, ["halo: [1, 1]"]),
     ("halo in nd_shard", sharded(halo=1), Code.HALO_UNSUPPORTED, ["nd_shard", "halo: 1"]),

@@ -10,6 +10,10 @@ USER_SCHEDULE: Final = "tt.user_schedule"
 # The schedule's key for the representative sizes of symbolic dimensions.
 DYNAMIC_KEY: Final = "dynamic"
 
+# Keys of the schedule that say how a kernel computes, not where.
+MATH_FIDELITY: Final = "math_fidelity"
+FLOAT16_AS: Final = "float16_as"
+
 # The device the function is compiled for, by name or as a plain dictionary (see devices.Device.to_dict).
 DEVICE: Final = "tt.device"
 

@@ -15,11 +15,17 @@ from .errors import Code, UnsupportedError
 TILE = 32
 """Rows and columns of a hardware tile in elements."""
 
-DataFormat = Literal["Float16_b", "Float16", "Float32", "Int32", "UInt32"]
+DataFormat = Literal["Float16_b", "Float16", "Float32", "Int32", "UInt32", "Bfp8_b", "Bfp4_b"]
 """A circular buffer's element format, by its TT-Metalium name."""
 
 ELEMENT_BYTES: Mapping[DataFormat, int] = MappingProxyType(
     {"Float16_b": 2, "Float16": 2, "Float32": 4, "Int32": 4, "UInt32": 4}
+)
+"""Of the formats whose elements lie by themselves: all but block floats."""
+
+_TILE_BYTES: Mapping[DataFormat, int] = MappingProxyType(
+    # Block floats share an exponent byte between the 16 elements of a face's row.
+    {"Float16_b": 2048, "Float16": 2048, "Float32": 4096, "Int32": 4096, "UInt32": 4096, "Bfp8_b": 1088, "Bfp4_b": 576}
 )
 
 COMPUTE_FORMATS: Mapping[str, DataFormat] = MappingProxyType(
@@ -27,6 +33,21 @@ COMPUTE_FORMATS: Mapping[str, DataFormat] = MappingProxyType(
 )
 """dtype -> format, of what the engines compute with."""
 
+
+_BLOCK_FORMATS: Mapping[str, DataFormat] = MappingProxyType({"bfloat8_b": "Bfp8_b", "bfloat4_b": "Bfp4_b"})
+BLOCK_FLOATS = tuple(_BLOCK_FORMATS)
+"""dtypes that a tensor may be stored as, and no kernel computes with."""
+
+BLOCK_FORMATS = frozenset(_BLOCK_FORMATS.values())
+
+EXPONENT_SHARED_BY = 16
+"""Adjacent elements of a row that have one exponent in a block float."""
+
+BLOCK_BITS: Mapping[DataFormat, int] = MappingProxyType({"Bfp8_b": 8, "Bfp4_b": 4})
+"""Bits of an element of a block float, sign and mantissa."""
+
+FLOATS = ("bfloat16", "float16", "float32")
+"""The float dtypes that kernels compute with."""
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
@@ -79,4 +100,18 @@ def rounded_number(number: float, dtype: str) -> float:
 
 def tile_bytes(format_of_tile: DataFormat) -> int:
     """Bytes of one hardware tile, a page of a circular buffer."""
-    return TILE * TILE * ELEMENT_BYTES[format_of_tile]
+    return _TILE_BYTES[format_of_tile]
+
+
+def storage_format(dtype: str) -> DataFormat:
+    """The format of the tiles of a tensor that is stored as ``dtype``.
+
+    Raises:
+        UnsupportedError: ``unsupported``, for a dtype that no tensor is stored as.
+    """
+    return _BLOCK_FORMATS[dtype] if dtype in _BLOCK_FORMATS else data_format(dtype)
+
+
+def working_format(stored: DataFormat) -> DataFormat:
+    """The format of what is computed from tiles of ``stored`` and holds any rearrangement of them exactly."""
+    return "Float16_b" if stored in BLOCK_FORMATS else stored

@@ -31,20 +31,24 @@ import kernels
 import part_kernels
 
 import tilelang_tt as tt
+from tilelang_tt.formats import storage_format, tile_bytes
 from tilelang_tt.layout import block_sharded, height_sharded, interleaved, nd_sharded, width_sharded
+from tilelang_tt.runtime.tiles import from_pages, tile_shape, to_pages
 
 GALLERY = Path(__file__).parents[2] / "examples" / "gallery"
 DEVICES = ("wormhole_n150_full", "blackhole_p150")
 """The grids of the chips without Tensix dispatch, as ttnn gives them with slow dispatch."""
 
-DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float32": np.dtype(np.float32), "int32": np.dtype(np.int32)}
+DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float32": np.dtype(np.float32), "int32": np.dtype(np.int32)} | {
+    "float16": np.dtype(np.float16)
+}
 FLOATS = ("bfloat16", "float32")
 # The matrix engine takes float32 as TF32 and sums products aligned to 12 bits (measured: 1.5e-3 and 3.4e-4 of the
 # largest output); accumulators on their way to an epilogue may be cut to TF32 as well.
 TOLERANCE = 2e-3
 EXACT = 0.0
 # Packing rounds to half a unit in the last place of the output's mantissa.
-ROUNDING = {"bfloat16": 2.0**-8, "float32": 2.0**-24, "int32": 0.0}
+ROUNDING = {"bfloat16": 2.0**-8, "float32": 2.0**-24, "int32": 0.0, "float16": 2.0**-11}
 
 Tensors = dict[str, np.ndarray]
 
@@ -555,6 +559,65 @@ def attention_calls() -> tuple[Any, list[tuple[Tensors, Tensors]]]:
     return func, calls
 
 
+def as_stored(array: np.ndarray, dtype: str) -> np.ndarray:
+    """What ``array`` is once stored as ``dtype``."""
+    data_format = storage_format(dtype)
+    pages, back = np.empty((tile_shape(array.shape).pages, tile_bytes(data_format)), np.uint8), f32(array)
+    to_pages(array, data_format, pages)
+    from_pages(pages, data_format, back)
+    return back
+
+
+def storage_cases() -> Iterator[Case]:
+    """Block floats, and float16 as another dtype."""
+    for dtype, coarse in (("bfloat8_b", 2**-6), ("bfloat4_b", 2**-2)):
+        layout = {name: {"dtype": dtype} for name in ("A", "B", "bias", "R")}
+        for block in ((32, 64, 32), (128, 64, 32)):
+            m, n, k = 128, 128, 96
+            a, b, v, r = (random(s, "bfloat16", i) for i, s in enumerate([(m, k), (k, n), (n,), (m, n)]))
+            x, y, w, z = (as_stored(array, dtype) for array in (a, b, v, r))
+            func = kernels.gemm_bias.get_tir(m, n, k, *block, residual=True)
+            expected = {"C": np.maximum(x @ y + w, 0) * 0.5 - z}
+            name = f"storage_{dtype}_gemm_bias_{'x'.join(map(str, block))}"
+            yield Case(name, func, {"A": a, "B": b, "bias": v, "R": r}, expected, layout=layout)
+        a, b, v, r = (random(s, "bfloat16", i) for i, s in enumerate([(100, 45), (45, 75), (75,), (100, 75)]))
+        x, y, w, z = (as_stored(array, dtype) for array in (a, b, v, r))
+        func = kernels.gemm_bias.get_tir(100, 75, 45, 64, 64, 32, residual=True)
+        expected = {"C": np.maximum(x @ y + w, 0) * 0.5 - z}
+        yield Case(f"storage_{dtype}_edges", func, {"A": a, "B": b, "bias": v, "R": r}, expected, layout=layout)
+        a = random((77, 130), "bfloat16", 1)
+        func = kernels.copy.get_tir(77, 130, 64, 96, "bfloat16", None)
+        both = {name: {"dtype": dtype} for name in "AB"}
+        yield Case(f"storage_{dtype}_copy", func, {"A": a}, {"B": as_stored(a, dtype)}, EXACT, layout=both)
+        a = random((77, 144), "bfloat16", 1)
+        func = kernels.copy.get_tir(77, 144, 64, 96, "bfloat16", None)
+        yield Case(f"storage_{dtype}_out", func, {"A": a}, {"B": f32(a)}, coarse, layout={"B": {"dtype": dtype}})
+        shards = block_sharded((256, 256), (4, 2)) | {"dtype": dtype}
+        a, b = random((256, 256), "bfloat16", 1), random((256, 256), "bfloat16", 2)
+        func = kernels.binary.get_tir(256, 256, 32, 64)
+        expected = {"C": as_stored(a, dtype) + f32(b)}
+        yield Case(
+            f"storage_{dtype}_shards", func, {"A": a, "B": b}, expected, coarse, layout={"A": shards, "C": shards}
+        )
+        func = kernels.gemm_transposed.get_tir(64, 96, 64, 64, 96, 32, True, True, "bfloat16")
+        a, b = random((64, 64), "bfloat16", 1), random((96, 64), "bfloat16", 2)
+        expected = {"C": as_stored(a, dtype).T @ as_stored(b, dtype).T}
+        yield Case(f"storage_{dtype}_transposed", func, {"A": a, "B": b}, expected, layout=both)
+    both = {name: {"dtype": "bfloat8_b"} for name in "AB"}
+    for fidelity, tolerance in (("LoFi", 2**-4), ("HiFi2", TOLERANCE), ("HiFi3", TOLERANCE)):
+        case = gemm(f"storage_{fidelity}", (128, 128, 96), (64, 64, 32), out_dtype="float32", layout=both)
+        case.expected["C"] = as_stored(case.inputs["A"], "bfloat8_b") @ as_stored(case.inputs["B"], "bfloat8_b")
+        case.schedule, case.tolerance = {"math_fidelity": fidelity}, tolerance
+        yield case
+    for how in ("bfloat16", "float32"):
+        case = bias(f"storage_float16_as_{how}", (128, 128, 96), (64, 64, 32), "float16", True)
+        x, y, v, r = (as_stored(case.inputs[name], how) for name in ("A", "B", "bias", "R"))
+        case.expected["C"] = np.maximum(x @ y + v, 0) * 0.5 - r
+        case.schedule = {"float16_as": how}
+        case.tolerance = 2**-8
+        yield case
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
@@ -565,6 +628,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     odd_cases,
     edge_cases,
     integer_cases,
+    storage_cases,
     gallery_cases,
     control_cases,
     stored_cases,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tilelang_tt.errors import TTError
-from tilelang_tt.formats import TILE
+from tilelang_tt.formats import BLOCK_FORMATS, TILE
 from tilelang_tt.program import Program
 from tilelang_tt.program.spec import TensorSpec
 from tilelang_tt.runtime import load
@@ -44,7 +44,11 @@ def upload_among_garbage(spec: TensorSpec, array: np.ndarray, device: Any) -> An
     kind = array.dtype if array.dtype.kind in "iu" else np.dtype(np.float32)
     padded = np.full(stored, 1 << 20 if kind.kind in "iu" else np.nan, kind)
     padded[..., : shape[-2], : shape[-1]] = array.reshape(shape)
-    host = ttnn.Tensor(padded, data_type=ttnn_api().dtype(spec.dtype), layout=ttnn.TILE_LAYOUT)
+    if spec.data_format in BLOCK_FORMATS:
+        # Elements share exponents with their neighbours, so these are repeated: larger ones would change them.
+        widths = [(0, whole - size) for whole, size in zip(stored, shape, strict=True)]
+        padded = np.pad(array.reshape(shape).astype(np.float32), widths, mode="edge")
+    host = ttnn.Tensor(padded, data_type=ttnn_api().data_format(spec.data_format), layout=ttnn.TILE_LAYOUT)
     return ttnn.reshape(host, ttnn.Shape(shape), ttnn.Shape(stored)).to(device, memory_config(spec))
 
 

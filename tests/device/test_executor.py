@@ -223,7 +223,7 @@ def test_float16_is_refused(device):
     with pytest.raises(ExecutionError) as caught:
         run(Program(spec, sources), np.zeros(SHAPE, np.float16), np.zeros(SHAPE, np.float16))
     assert caught.value.code == Code.UNSUPPORTED
-    assert "ttnn has no dtype float16" in str(caught.value)
+    assert "ttnn has no tiles of format Float16" in str(caught.value)
 
 
 def test_kernels_for_another_version_of_ttnn_are_refused(subtraction):

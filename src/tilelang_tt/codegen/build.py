@@ -10,9 +10,10 @@ from tvm import tirx
 
 from .. import attrs
 from ..devices import Device
-from ..formats import data_format, tile_bytes
+from ..formats import storage_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
+from ..partition.schedule import parse_user_schedule
 from ..program.spec import (
     MULTICAST_ARGS,
     ComputeConfig,
@@ -66,6 +67,7 @@ def build(
     ctx = lower(program, staging, _resident(shards, partition), multicasts)
     check_l1(list(ctx.buffers), tensors, device)
     sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
+    fidelity = parse_user_schedule(plain.get(attrs.USER_SCHEDULE)).math_fidelity
     spec = ProgramSpec(
         name=program.name,
         device=device,
@@ -73,7 +75,7 @@ def build(
         circular_buffers=tuple(buffer.to_spec() for buffer in ctx.buffers),
         kernels=(
             KernelSpec("reader", "reader.cpp", tuple(ctx.accessors["reader"])),
-            KernelSpec("compute", "compute.cpp", compute=ComputeConfig()),
+            KernelSpec("compute", "compute.cpp", compute=ComputeConfig(math_fidelity=fidelity or "HiFi4")),
             KernelSpec("writer", "writer.cpp", tuple(ctx.accessors["writer"])),
         ),
         partition=partition.to_spec(),
@@ -91,7 +93,7 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[s
         name=tensor.name,
         shape=tensor.shape,
         dtype=tensor.dtype,
-        data_format=data_format(tensor.dtype),
+        data_format=storage_format(layout["dtype"]),
         memory=layout["memory"],
         direction=tensor.direction,
         shard=shards[tensor.name].spec if tensor.name in shards else None,

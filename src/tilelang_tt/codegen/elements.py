@@ -133,6 +133,8 @@ def _cast(cast: tirx.Cast, loops: Sequence[tirx.For], regions: Regions) -> TileE
         return value if _is_integer(cast.value) else Unary("float32_to_int32", value)
     if source not in FLOATS and source != "bool":
         value = _float_of_integer(cast.value, value, loops, regions)
+    if target == "float16" and regions.float16_as is not None:
+        target = regions.float16_as
     if target == "float32" or target == source:
         return value
     if isinstance(value, Constant):

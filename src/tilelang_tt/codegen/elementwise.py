@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..formats import TILE, DataFormat, rounded_number
+from ..formats import TILE, DataFormat, rounded_number, working_format
 from . import metalium
 from .context import (
     DST_TILES,
@@ -99,7 +99,7 @@ _KEEPS_EXACT = frozenset({"max", "min", "neg", "abs", "relu", "sign", *metalium.
 def _is_exact(value: Value, data_format: DataFormat) -> bool:
     """Whether ``data_format`` holds every element of ``value``, by its operations alone."""
     if isinstance(value, Operand):
-        return value.tiles.cb is not None and value.tiles.cb.data_format == data_format
+        return value.tiles.cb is not None and working_format(value.tiles.cb.data_format) == data_format
     if isinstance(value, Select):
         return _is_exact(value.a, data_format) and _is_exact(value.b, data_format)
     if isinstance(value, Apply):

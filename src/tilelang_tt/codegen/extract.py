@@ -12,13 +12,14 @@ from tvm import arith, tirx
 
 from .. import attrs
 from ..errors import Code, UnsupportedError
-from ..formats import data_format
+from ..formats import BLOCK_FLOATS, data_format
 from ..language import tile_ops
 from ..language.exits import break_out, is_break, is_continue, leaves
 from ..language.kernel import kernel_name, tensor_params
 from ..language.plain import plain_attrs
 from ..language.source import location_of, statement_location, store_location
 from ..language.symbols import symbols_of
+from ..partition.schedule import parse_user_schedule
 from ..sizes import from_plain
 from ..transform.common import grid_exprs
 from ..transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR
@@ -78,11 +79,12 @@ class _Extraction:
 
     def __post_init__(self) -> None:
         self.names = Names(self.analyzer)
-        self.regions = Regions(self.analyzer, self.names)
+        self.plain = plain_attrs(self.func)
+        self.float16_as = parse_user_schedule(self.plain.get(attrs.USER_SCHEDULE)).float16_as
+        self.regions = Regions(self.analyzer, self.names, self.float16_as)
         self.operations = Operations(self.regions, self.blocks)
 
     def run(self) -> TileProgram:
-        self.plain = plain_attrs(self.func)
         self.block_tags = {name: tag for tag, name in self.plain.get(attrs.BLOCK_VARS, {}).items()}
         self.symbols = symbols_of(self.func)
         self.symbols.bind(self.analyzer)
@@ -403,21 +405,25 @@ class _Extraction:
             raise refused(
                 f"on-chip buffer {name} has {len(shape)} dimensions", name, found=shape, expected="one or two"
             ).at(location)
+        dtype = str(buffer.dtype)
         try:
-            data_format(str(buffer.dtype))
+            data_format(dtype)
         except UnsupportedError as error:
             raise error.at(location) from None
-        self.blocks[name] = Block.of_shape(name, shape, str(buffer.dtype), is_one=is_one)
+        if dtype == "float16" and self.float16_as is not None:
+            dtype = self.float16_as
+        self.blocks[name] = Block.of_shape(name, shape, dtype, is_one=is_one)
 
     def _check_one_exponent(self) -> None:
         """The engines take 16-bit floats of one exponent width at a time."""
-        dtypes = {str(buffer.dtype) for buffer in tensor_params(self.func)} | {b.dtype for b in self.blocks.values()}
-        if {"float16", "bfloat16"} <= dtypes:
+        stored = {str(self.plain[f"{attrs.BUFFER_PREFIX}{b.name}"]["dtype"]) for b in tensor_params(self.func)}
+        dtypes = stored | {block.dtype for block in self.blocks.values()}
+        if "float16" in dtypes and dtypes & {"bfloat16", *BLOCK_FLOATS}:
             raise self._unsupported(
-                "float16 and bfloat16 in one kernel are not supported",
+                f"float16 and {'bfloat16' if 'bfloat16' in dtypes else 'block floats'} in one kernel are not supported",
                 subject="dtype",
                 found=", ".join(sorted(dtypes)),
-                hint="use one of them, and float32 beside it",
+                hint=f"use one of them, and float32 beside it, or the schedule's {attrs.FLOAT16_AS!r}",
             )
 
     def _check_tensor(self, buffer: tirx.Buffer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..formats import ELEMENT_BYTES
+from ..formats import BLOCK_BITS, ELEMENT_BYTES
 from . import metalium
 from .circular_buffers import CircularBuffer, direct_name
 from .context import Context, Operand, Tiles, converted, times
@@ -92,7 +92,7 @@ class Loads:
 
     def _spread(self, buffer: CircularBuffer, source: TensorBlock, picked: Picked) -> None:
         """The reader makes whole tiles of what was picked of them."""
-        reader, bytes_each = self.ctx.reader, ELEMENT_BYTES[buffer.data_format]
+        reader, bytes_each = self.ctx.reader, element_bytes(self.ctx, source, buffer)
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
         places = [place for place in (picked.row, picked.col) if place is not None]
         reader.open_loop("r", source.rows * source.cols)
@@ -175,9 +175,10 @@ class Loads:
         reader.open_loop("r", source.rows)
         reader.open_loop("c", source.cols)
         tile = f"{address} + ({tiles.index('r', 'c')}) * {buffer.page_size}"
-        element_bytes = ELEMENT_BYTES[buffer.data_format]
-        inside = f"{source.rows_inside('r')}, {source.cols_inside('c')}"
-        reader.line(f"{metalium.ZERO_PAST_NAME}({tile}, {element_bytes}, {inside});")
+        zero_past = f"{metalium.ZERO_PAST_NAME}({tile}, {ELEMENT_BYTES.get(buffer.data_format)}"
+        if buffer.data_format in BLOCK_BITS:
+            zero_past = f"{metalium.ZERO_PAST_OF_BLOCKS_NAME}({tile}, {BLOCK_BITS[buffer.data_format]}"
+        reader.line(f"{zero_past}, {source.rows_inside('r')}, {source.cols_inside('c')});")
         reader.close_loop()
         reader.close_loop()
         if multicast is not None:
@@ -192,3 +193,15 @@ class Loads:
             self._direct[source] = self._tensor_tiles(source, name, started)
             self._finish_reads(started)
         return self._direct[source]
+
+
+def element_bytes(ctx: Context, block: TensorBlock, buffer: CircularBuffer) -> int:
+    """Bytes of an element, which lies by itself. Raises :class:`UnsupportedError` for block floats."""
+    if buffer.data_format not in ELEMENT_BYTES:
+        raise ctx.unsupported(
+            f"rows and elements of {block.tensor} are picked, which is stored in block floats",
+            subject=block.tensor,
+            found=buffer.data_format,
+            hint="store it as bfloat16",
+        )
+    return ELEMENT_BYTES[buffer.data_format]

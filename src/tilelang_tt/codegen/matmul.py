@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..formats import working_format
 from . import metalium
 from .context import DST_TILES, Accumulator, Context, Operand, Tiles, Value, largest_divisor, plus
 from .elementwise import materialise, rounded, stage_value
@@ -182,7 +183,7 @@ def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:
 def _transposed(ctx: Context, name: str, source: Tiles) -> Tiles:
     """The transpose of ``source``: the matrix engine transposes only its second operand by itself."""
     assert source.cb is not None
-    pages, data_format = source.rows * source.cols, source.cb.data_format
+    pages, data_format = source.rows * source.cols, working_format(source.cb.data_format)
     buffer = ctx.spare_buffer("transposed", f"{name}_transposed", data_format, pages, purpose=f"{name}, transposed")
     return ctx.stage(buffer, source.cols, source.rows, lambda tiles: transpose_into(ctx, source, tiles))
 

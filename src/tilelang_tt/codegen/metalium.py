@@ -232,6 +232,23 @@ inline void zero_past(uint32_t address, uint32_t element_bytes, uint32_t rows, u
 }
 """
 
+ZERO_PAST_OF_BLOCKS_NAME = "zero_past_of_blocks"
+ZERO_PAST_OF_BLOCKS = """\
+// The same of a tile of block floats, whose mantissas follow 64 exponents: they are zero whatever the exponent.
+inline void zero_past_of_blocks(uint32_t address, uint32_t bits, uint32_t rows, uint32_t columns) {
+    auto* words = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address + 64);
+    const uint32_t in_word = 32 / bits;
+    for (uint32_t face = 0; face < 4; ++face) {
+        for (uint32_t r = face / 2 * 16; r < face / 2 * 16 + 16; ++r) {
+            for (uint32_t c = face % 2 * 16; c < face % 2 * 16 + 16; c += in_word, ++words) {
+                const uint32_t own = r < rows && c < columns ? columns - c : 0;
+                if (own < in_word) *words = *words & ((1u << own * bits) - 1);
+            }
+        }
+    }
+}
+"""
+
 FLOOR_DIV_NAME, FLOOR_MOD_NAME = "floor_div", "floor_mod"
 FLOOR_DIV = """\
 inline uint32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
@@ -301,6 +318,7 @@ HELPERS: Mapping[str, str] = MappingProxyType(
         ZERO_TILE_NAME: ZERO_TILE,
         READ_ELEMENT_NAME: READ_ELEMENT,
         ZERO_PAST_NAME: ZERO_PAST,
+        ZERO_PAST_OF_BLOCKS_NAME: ZERO_PAST_OF_BLOCKS,
         FLOOR_DIV_NAME: FLOOR_DIV,
         FLOOR_MOD_NAME: FLOOR_MOD,
         MULTICAST_NAME: MULTICAST,

@@ -24,6 +24,8 @@ class Regions:
 
     analyzer: arith.Analyzer
     names: Names
+    float16_as: str | None
+    """What float16 is computed as, where that is not float16."""
 
     def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
         """How ``buffer[indices]`` moves with the parallel loops."""

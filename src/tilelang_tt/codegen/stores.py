@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..formats import ELEMENT_BYTES
+from ..formats import BLOCK_FORMATS, EXPONENT_SHARED_BY
 from .binding import Binding
 from .context import Context, Operand, Tiles, Value
 from .elementwise import evaluate, rounded_by_packer
+from .loads import element_bytes
 from .parts_of_tiles import WRITE_ROW_NAME
 from .shards import output_shard, part_of_shard
 from .tile_program import Store, TensorBlock
@@ -32,6 +33,7 @@ class Stores:
             length = target.rows * target.cols
             value = Operand(laid_otherwise(ctx, target.tensor, value, orientation, length, data_format), "")
         if target.tensor in ctx.shards:
+            self._check_shared_exponents(target)
             # What lies past the tensor's end is padding of the core's own shard, which nobody reads.
             shard = ctx.shards[target.tensor]
             evaluate(ctx, value, part_of_shard(target, shard, output_shard(ctx, shard)))
@@ -40,6 +42,7 @@ class Stores:
         if finished is not None:
             self._write_pages(target, finished)
             return
+        self._check_shared_exponents(target)
         staging = ctx.staging[target.tensor]
         key = ("store", target.tensor, f"{target.rows}x{target.cols}")
         buffer = ctx.buffer(
@@ -57,6 +60,18 @@ class Stores:
         ctx.writer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
         self._write_pages(target, tiles)
         ctx.writer.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
+
+    def _check_shared_exponents(self, target: TensorBlock) -> None:
+        """What is computed in padding may be anything, and would cost the elements beside it their exponent."""
+        data_format = self.ctx.staging[target.tensor].data_format
+        last = target.last_cols
+        if data_format in BLOCK_FORMATS and not (last.isdecimal() and int(last) % EXPONENT_SHARED_BY == 0):
+            raise self.ctx.unsupported(
+                f"{target.tensor} is stored in block floats, and its last elements would share exponents with padding",
+                subject=target.tensor,
+                found=f"{last} columns in the last hardware tile",
+                hint=f"store it as bfloat16, or make its last dimension a multiple of {EXPONENT_SHARED_BY}",
+            )
 
     def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
         """The tiles of ``value`` when the writer can take them from the circular buffer that they are in already."""
@@ -85,7 +100,7 @@ class Stores:
         place = f"{target.page('r', 'c')}, {accessor}, {address} + {offset}"
         write = f"noc_async_write_page({place});"
         if target.picked is not None and not target.picked.alone:
-            write = f"{WRITE_ROW_NAME}({place}, {target.picked.row}, {ELEMENT_BYTES[buffer.data_format]});"
+            write = f"{WRITE_ROW_NAME}({place}, {target.picked.row}, {element_bytes(self.ctx, target, buffer)});"
         writer.line(write if inside is None else f"if ({inside}) {write}")
         writer.close_loop()
         writer.close_loop()

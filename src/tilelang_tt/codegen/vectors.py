@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..formats import DataFormat
+from ..formats import DataFormat, working_format
 from . import metalium
 from .context import DST_TILES, Context, Operand, Orientation, Tiles, Value, largest_divisor, plus
 from .elementwise import evaluate
@@ -94,7 +94,7 @@ def turned(ctx: Context, name: str, source: Tiles) -> Tiles:
     ctx.free_dst()
     ctx.await_operands(Operand(source, name))
     pages, purpose = source.rows * source.cols, f"{name}, the other way"
-    buffer = ctx.spare_buffer("turned", f"{name}_turned", source.cb.data_format, pages, purpose=purpose)
+    buffer = ctx.spare_buffer("turned", f"{name}_turned", working_format(source.cb.data_format), pages, purpose=purpose)
     tiles = ctx.stage(buffer, source.cols, source.rows, lambda target: transpose_into(ctx, source, target))
     ctx.await_operands(Operand(tiles, name))
     return tiles
@@ -119,7 +119,8 @@ def laid_otherwise(
     ctx.free_dst()
     ctx.await_operands(value)
     shape = (length, 1) if orientation == "col" else (1, length)
-    buffer = ctx.spare_buffer("column", name, data_format, length, purpose=f"{name}, before it is turned")
+    before = working_format(data_format)
+    buffer = ctx.spare_buffer("column", name, before, length, purpose=f"{name}, before it is turned")
     tiles = ctx.stage(buffer, *shape, lambda target: evaluate(ctx, value, target))
     return turned(ctx, name, tiles)
 
@@ -129,7 +130,7 @@ def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:
     cb = source.cb
     assert cb is not None
     purpose = f"{name}, the same in every row"
-    buffer = ctx.spare_buffer("row", name, cb.data_format, source.cols, purpose=purpose)
+    buffer = ctx.spare_buffer("row", name, working_format(cb.data_format), source.cols, purpose=purpose)
 
     def fill(target: Tiles) -> None:
         assert target.cb is not None

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, get_args
 
 from .._plain import core_range_tuple, int_tuple, str_tuple
 from ..errors import Code, LayoutError, SourceLocation, nearest
+from ..formats import BLOCK_FLOATS, FLOATS
 from .shards import check_shards
 from .types import TILE, BufferLayout, Distribution, MajorOrder, Memory, NdShard, Placement
 
@@ -18,13 +19,9 @@ _AXES = ("M", "N", "K", "B")
 _DISTRIBUTION = {"L1": "one_per_core", "DRAM": "round_robin"}
 """How shards are dealt out when nobody says: round the DRAM banks as pages are, but a core takes one."""
 
-_DTYPE_NAMES = {
-    **{name: name for name in ("bfloat16", "float16", "float32", "int32", "uint32")},
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "fp32": "float32",
-}
-_BLOCK_FLOATS = ("bfloat8_b", "bfloat4_b")
+_SHORT_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "bfp8": "bfloat8_b", "bfp4": "bfloat4_b"}
+_FLOAT_STORAGE = ("bfloat16", "float32", *BLOCK_FLOATS)
+"""What any tensor of floats may be stored as."""
 
 
 def parse_user_layout(
@@ -41,7 +38,8 @@ def parse_user_layout(
         raw: the user's dictionary, of plain values. What it leaves out is memory DRAM, layout interleaved, tile_shape
             [32, 32] and the tensor's dtype.
         tensor_shape: the tensor's shape in elements.
-        tensor_dtype: the tensor's dtype, which ``dtype`` must name (bf16, fp16 and fp32 are short for the long names).
+        tensor_dtype: the tensor's dtype. ``dtype`` names it, or of a tensor of floats what it is stored as: bfloat16,
+            float32, bfloat8_b or bfloat4_b (bf16, fp16, fp32, bfp8 and bfp4 are short for the long names).
         location: where in the source the tensor is declared, for errors.
 
     Raises:
@@ -117,23 +115,17 @@ class _Parser:
         return TILE, TILE
 
     def dtype(self, value: Any, dtype: str) -> str:
-        if not isinstance(value, str) or (value not in _DTYPE_NAMES and value not in _BLOCK_FLOATS and value != dtype):
+        allowed = (dtype, *(name for name in _FLOAT_STORAGE if name != dtype)) if dtype in FLOATS else (dtype,)
+        stored = _SHORT_NAMES.get(value, value) if isinstance(value, str) else value
+        if stored not in allowed:
             self.fail(
                 Code.BAD_VALUE,
-                "dtype is wrong",
+                f"a tensor of dtype {dtype} is not stored as this dtype",
                 repr(value),
-                f"the tensor's, {dtype!r}",
-                nearest(str(value), _DTYPE_NAMES),
+                f"one of {', '.join(allowed)}",
+                nearest(str(value), (*allowed, *_SHORT_NAMES)),
             )
-        if _DTYPE_NAMES.get(value, value) != dtype:
-            self.fail(
-                Code.LAYOUT_UNSUPPORTED,
-                "a tensor cannot be stored in another dtype than its own",
-                repr(value),
-                f"the tensor's, {dtype!r}",
-                f"declare the kernel's tensor with dtype {value!r}" if value in _DTYPE_NAMES else None,
-            )
-        return dtype
+        return stored
 
     def nd_shard(self, raw: Mapping[str, Any], layout: Placement, memory: Memory, rank: int) -> NdShard | None:
         if layout == "interleaved":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from .._plain import INT32_MAX, core_range_tuple, int_tuple, is_int, str_tuple
-from ..attrs import DYNAMIC_KEY, GLOBAL, LOCAL_SHARD
+from ..attrs import DYNAMIC_KEY, FLOAT16_AS, GLOBAL, LOCAL_SHARD, MATH_FIDELITY
 from ..devices import Core, CoreRange, Device, expand_ranges
 from ..errors import Code, ScheduleError, SourceLocation, nearest
 from .policies import CONTIGUOUS, ORDERS, POLICIES, ROW_MAJOR, Named
@@ -22,9 +22,14 @@ _PAIRS = {
     "local_shape_tiles": "[Sm, Sn]",
     "core_grid": "[x, y]",
 }
+_WORDS = {
+    MATH_FIDELITY: ("LoFi", "HiFi2", "HiFi3", "HiFi4"),
+    FLOAT16_AS: ("bfloat16", "float32"),
+}
 _KEYS = (
     *("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order", "multicast"),
     DYNAMIC_KEY,
+    *_WORDS,
 )
 
 
@@ -48,6 +53,8 @@ class UserSchedule:
         multicast: the tensors whose blocks one core of a group reads and sends to the others; None for none, or with
             policy "auto" for what is modelled fastest.
         dynamic: symbolic size -> the size that the partition is made for before the real one is known.
+        math_fidelity: how many passes the matrix engine makes: "LoFi" (1), "HiFi2", "HiFi3", "HiFi4"; None for 4.
+        float16_as: what float16 tensors and on-chip buffers are stored and computed as: "bfloat16" or "float32".
     """
 
     partition_mode: Literal["global", "local_shard", "auto"] = "auto"
@@ -62,6 +69,8 @@ class UserSchedule:
     order: str = "row_major"
     multicast: tuple[str, ...] | None = None
     dynamic: tuple[tuple[str, int], ...] = ()
+    math_fidelity: Literal["LoFi", "HiFi2", "HiFi3", "HiFi4"] | None = None
+    float16_as: str | None = None
 
     @property
     def is_legacy(self) -> bool:
@@ -142,7 +151,15 @@ def _parse(raw: Any) -> UserSchedule:
         order=_named(raw, "order", ORDERS, "row_major"),
         multicast=_buffer_names(raw, "multicast"),
         dynamic=_dynamic(raw),
+        **{key: _word(raw, key) for key in _WORDS},
     )
+
+
+def _word(raw: Mapping[str, Any], key: str) -> Any:
+    value = raw.get(key)
+    if value is not None and value not in _WORDS[key]:
+        _fail(key, "is wrong", repr(value), f"one of {', '.join(_WORDS[key])}", nearest(str(value), _WORDS[key]))
+    return value
 
 
 def _mode(raw: Mapping[str, Any]) -> Any:

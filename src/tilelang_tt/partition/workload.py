@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from math import prod
 
 from .._plain import ceil_div
+from ..attrs import MATH_FIDELITY
 from ..devices import Device
-from ..formats import data_format, tile_bytes
+from ..formats import storage_format, tile_bytes
 from ..layout import BufferLayout, Projection, parse_user_layout, project
 from ..layout.shards import tile_sizes
 from ..program.spec import TensorUseSpec, WorkloadSpec
@@ -15,7 +16,7 @@ from .cost import Access
 from .engine import PlacedBuffer
 from .grid import WorkGrid
 
-PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi4": 64}
+PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi3": 48, "HiFi4": 64}
 """Clock cycles of a matrix product of 32 x 32 x 32 elements, by math fidelity."""
 
 
@@ -75,7 +76,7 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
         matrix=(prod(matrix[:-1]), matrix[-1]),
         block=(prod(block[:-1]), block[-1]),
         axes=(row_axis, tensor.roles[-1] if tensor.roles[-1] in ("M", "N") else None),
-        page_bytes=tile_bytes(data_format(tensor.dtype)),
+        page_bytes=tile_bytes(storage_format(layout.dtype)),
         memory=layout.memory,
         shard=None if stored is None else stored.shard_tiles,
         extents=() if stored is None or stored.is_matrix else tuple(matrix),
@@ -89,9 +90,9 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
     )
 
 
-def cycles_per_tile(workload: WorkloadSpec, fidelity: str = "HiFi4") -> float:
+def cycles_per_tile(workload: WorkloadSpec) -> float:
     """Clock cycles of matrix work of one work tile; element-wise work is not modelled."""
-    return float(workload.products * PRODUCT_CYCLES[fidelity])
+    return float(workload.products * PRODUCT_CYCLES[workload.schedule.get(MATH_FIDELITY) or "HiFi4"])
 
 
 def l1_bytes(accesses: Sequence[Access], device: Device, resident: Sequence[str] = ()) -> dict[str, int]:

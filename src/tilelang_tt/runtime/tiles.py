@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-from ..formats import TILE
+from ..formats import TILE, DataFormat, tile_bytes
+from .block_floats import decode, encode
 
 FACE = 16
 
@@ -23,7 +24,7 @@ FORMAT_DTYPES: dict[str, np.dtype] = {
     "Int32": np.dtype(np.int32),
     "UInt32": np.dtype(np.uint32),
 }
-"""numpy's type of each TT-Metalium data format."""
+"""numpy's type of each TT-Metalium data format but for block floats."""
 
 
 def dtype_of(name: str) -> np.dtype:
@@ -92,6 +93,31 @@ def untilize(pages: np.ndarray, array: np.ndarray) -> None:
     if not exact:
         folded = target.reshape(shape.batch, -1, shape.tile_columns * TILE)[:, : shape.rows, : shape.columns]
         array[...] = folded.reshape(array.shape)
+
+
+def to_pages(array: np.ndarray, data_format: DataFormat, out: np.ndarray) -> None:
+    """The pages of ``array``, stored in ``data_format``, into ``out``, their bytes [pages, bytes].
+
+    Floats of another width are rounded to the nearest, ties to even.
+    """
+    dtype = FORMAT_DTYPES.get(data_format)
+    if dtype is None:
+        out[...] = encode(tilize(array.astype(np.float32)), data_format)
+    else:
+        tilize(array.astype(dtype, copy=False), out.view(dtype))
+
+
+def from_pages(pages: np.ndarray, data_format: DataFormat, array: np.ndarray) -> None:
+    """Writes the content of ``pages`` (as :func:`to_pages` gives them) into ``array``, rounded to its dtype."""
+    dtype = FORMAT_DTYPES.get(data_format)
+    elements = decode(pages, data_format) if dtype is None else pages.view(dtype)
+    with np.errstate(over="ignore"):
+        untilize(elements.astype(array.dtype, copy=False), array)
+
+
+def empty_pages(shape: TileShape, data_format: DataFormat) -> np.ndarray:
+    """Room for the pages of a tensor, as bytes [pages, bytes]."""
+    return np.empty((shape.pages, tile_bytes(data_format)), np.uint8)
 
 
 def _face_rows(pages: np.ndarray, shape: TileShape) -> np.ndarray:

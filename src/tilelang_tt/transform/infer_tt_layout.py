@@ -14,6 +14,7 @@ from ..language.kernel import KernelInfo, TensorAccess, read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
 from ..layout import TILE, BufferLayout, parse_user_layout
+from ..partition.schedule import parse_user_schedule
 from ..sizes import size_text
 from .common import function_pass, projection_of, with_attrs
 
@@ -27,11 +28,16 @@ def InferTTLayout() -> tvm.transform.Pass:
 
     def rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
         kernel = read_kernel(func)
-        user = plain_attrs(func).get(attrs.USER_LAYOUT, {})
+        plain = plain_attrs(func)
+        user = plain.get(attrs.USER_LAYOUT, {})
         _check_names(user, kernel, func)
-        layouts = {
-            f"{attrs.BUFFER_PREFIX}{t.name}": _buffer_attr(kernel, t, user.get(t.name, {})) for t in kernel.tensors
-        }
+        float16_as = parse_user_schedule(plain.get(attrs.USER_SCHEDULE), location_of(func)).float16_as
+        layouts = {}
+        for tensor in kernel.tensors:
+            raw = user.get(tensor.name, {})
+            if float16_as is not None and tensor.dtype == "float16" and isinstance(raw, Mapping):
+                raw = {"dtype": float16_as, **raw}
+            layouts[f"{attrs.BUFFER_PREFIX}{tensor.name}"] = _buffer_attr(kernel, tensor, raw)
         return with_attrs(func, layouts)
 
     return function_pass("InferTTLayout", rewrite)

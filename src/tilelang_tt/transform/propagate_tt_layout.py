@@ -7,7 +7,7 @@ from tvm import tirx
 
 from .. import attrs
 from ..errors import UnsupportedError
-from ..formats import data_format, tile_bytes
+from ..formats import storage_format, tile_bytes
 from ..language.kernel import read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
@@ -31,9 +31,9 @@ def PropagateTTLayout() -> tvm.transform.Pass:
         values = {}
         for tensor in kernel.tensors:
             # Refuses a tensor without a layout: what is staged depends on its tiles, which are all of one shape so far.
-            layout_of(plain, tensor)
+            layout = layout_of(plain, tensor)
             try:
-                page_format = data_format(tensor.dtype)
+                page_format = storage_format(layout.dtype)
             except UnsupportedError as error:
                 raise error.at(location_of(tensor.buffer)) from None
             values[f"{attrs.CB_PREFIX}{tensor.name}"] = {

@@ -15,7 +15,7 @@ from tvm import arith, tirx
 from .. import attrs
 from ..devices import Device
 from ..errors import CapacityError, Code, PartitionError, TTError
-from ..formats import data_format, tile_bytes
+from ..formats import storage_format, tile_bytes
 from ..language.kernel import BLOCK_ROLES, KernelInfo, LaunchGrid, read_block, read_kernel
 from ..language.plain import plain_attrs
 from ..language.symbols import symbols_of
@@ -284,7 +284,7 @@ def _verify_l1(kernel: KernelInfo, device: Device, plain: Mapping[str, Any]) -> 
             stored = stored_shards(layout.nd_shard, tensor.shape)
             holders = shard_holders(stored.grid, layout.nd_shard, layout.memory, device, subject=tensor.name)
             pages = prod(stored.shard_tiles) * holders.per_core
-            sizes[tensor.name] = pages * tile_bytes(data_format(layout.dtype))
+            sizes[tensor.name] = pages * tile_bytes(storage_format(layout.dtype))
     if sum(sizes.values()) > device.usable_l1_bytes:
         raise CapacityError(
             Code.L1_CAPACITY,

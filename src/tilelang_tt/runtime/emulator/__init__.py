@@ -22,7 +22,7 @@ from ...formats import tile_bytes
 from ...program.spec import ProgramSpec
 from ..placement import place
 from ..report import RunReport
-from ..tiles import FORMAT_DTYPES
+from ..tiles import dtype_of
 from . import toolchain
 from .job import TensorFile, fault_error, job_text, read_outcome, run_report
 
@@ -140,11 +140,11 @@ def _check_tensors(spec: ProgramSpec, tensors: Sequence[np.ndarray]) -> None:
                 found=array.shape,
                 expected=tensor.shape,
             )
-        if array.dtype != FORMAT_DTYPES[tensor.data_format]:
+        if array.dtype != dtype_of(tensor.dtype):
             raise ProgramError(
                 Code.ARGUMENT_DTYPE,
                 f"tensor {tensor.name!r} has a wrong dtype",
                 subject=tensor.name,
                 found=array.dtype,
-                expected=FORMAT_DTYPES[tensor.data_format],
+                expected=dtype_of(tensor.dtype),
             )

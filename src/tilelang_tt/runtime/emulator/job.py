@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from ...errors import Code, ExecutionError, SourceLocation
-from ...formats import TILE, stored_tiles, tile_bytes
+from ...formats import stored_tiles, tile_bytes
 from ...program.spec import ProgramSpec, TensorSpec
 from ..placement import (
     Placement,
@@ -23,7 +23,7 @@ from ..placement import (
     tensor_units,
 )
 from ..report import CoreReport, NocBytes, RunReport, TileOps
-from ..tiles import FORMAT_DTYPES, tile_shape, tilize, untilize
+from ..tiles import empty_pages, from_pages, tile_shape, to_pages
 
 SEMAPHORE_BYTES = 16
 """Distance of semaphores, which lie in the part of L1 that is reserved for firmware and kernels."""
@@ -43,18 +43,19 @@ class TensorFile:
         with path.open("w+b") as file:
             file.truncate(shape.pages * tile_bytes(spec.data_format))
             self._map = mmap.mmap(file.fileno(), 0)
-        dtype = FORMAT_DTYPES[spec.data_format]
-        self.pages = np.frombuffer(self._map, dtype).reshape(shape.pages, TILE * TILE)
+        self.pages = np.frombuffer(self._map, np.uint8).reshape(shape.pages, -1)
         if spec.direction != "out":
-            tilize(array, self.pages)
+            to_pages(array, spec.data_format, self.pages)
 
     def read_back(self, unwritten: Sequence[int]) -> None:
         """Writes the tensor's pages into the caller's array, but for those that no kernel wrote."""
         if self.spec.direction == "in" or len(unwritten) == len(self.pages):
             return
         if unwritten:
-            self.pages[list(unwritten)] = tilize(self._array)[list(unwritten)]
-        untilize(self.pages, self._array)
+            before = empty_pages(tile_shape(self.spec.shape), self.spec.data_format)
+            to_pages(self._array, self.spec.data_format, before)
+            self.pages[list(unwritten)] = before[list(unwritten)]
+        from_pages(self.pages, self.spec.data_format, self._array)
 
 
 def job_text(

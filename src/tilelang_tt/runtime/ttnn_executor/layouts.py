@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ...devices import Core, Device
 from ...errors import Code, LayoutError, TTError
-from ...formats import stored_tiles
+from ...formats import BLOCK_FLOATS, stored_tiles
 from ...layout import TILE, default_axes, parse_user_layout, shard_holders, stored_shards
 from ...program.spec import ShardSpec, TensorSpec
 from .versions import ttnn_api
@@ -23,12 +23,16 @@ def layout_of(tensor: Any, *, axes: Sequence[str] | None = None) -> dict[str, An
         axes: what each dimension means to the kernel, see :class:`~tilelang_tt.layout.NdShard`; default M and N for the
             last two dimensions and B for those before. Only a sharded tensor's layout says it.
 
+    The layout of a tensor of block floats names their dtype; a kernel has the others itself.
+
     Raises:
         LayoutError: ``layout-unsupported``, for a tensor that is not made of 32 x 32 tiles, and for shards that no
             dictionary can express.
     """
     _check_tiled(tensor)
-    return layout_of_memory(tensor.memory_config(), tuple(tensor.shape), axes=axes)
+    layout = layout_of_memory(tensor.memory_config(), tuple(tensor.shape), axes=axes)
+    stored = tensor.dtype.name.lower()
+    return layout | {"dtype": stored} if stored in BLOCK_FLOATS else layout
 
 
 def layout_of_memory(memory: Any, shape: Sequence[int], *, axes: Sequence[str] | None = None) -> dict[str, Any]:

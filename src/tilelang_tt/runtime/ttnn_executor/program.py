@@ -60,7 +60,7 @@ class TtnnProgram:
         self._model = device_of(device)
         check_device(spec, self._model)
         for tensor in spec.tensors:
-            api.dtype(tensor.dtype)
+            api.data_format(tensor.data_format)
         for buffer in spec.circular_buffers:
             api.data_format(buffer.data_format)
         self._sources = dict(sources)

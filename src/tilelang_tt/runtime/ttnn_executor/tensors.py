@@ -9,7 +9,7 @@ import numpy as np
 from ...devices import Device
 from ...errors import Code, ProgramError
 from ...program.spec import TensorSpec
-from ..tiles import dtype_of
+from ..tiles import FORMAT_DTYPES, dtype_of
 from .layouts import TILE, describe, describe_memory, memory_config
 from .versions import device_faults, ttnn_api
 
@@ -23,7 +23,11 @@ def allocate(spec: TensorSpec, device: Any) -> Any:
     ttnn = api.ttnn
     with device_faults("allocating a tensor", spec.name):
         return ttnn.allocate_tensor_on_device(
-            ttnn.Shape(list(spec.shape)), api.dtype(spec.dtype), ttnn.TILE_LAYOUT, device, memory_config(spec)
+            ttnn.Shape(list(spec.shape)),
+            api.data_format(spec.data_format),
+            ttnn.TILE_LAYOUT,
+            device,
+            memory_config(spec),
         )
 
 
@@ -31,9 +35,12 @@ def upload(spec: TensorSpec, array: np.ndarray, device: Any) -> Any:
     """A new ttnn tensor for parameter ``spec`` with the content of ``array``; padding is zero."""
     api = ttnn_api()
     ttnn = api.ttnn
-    # ttnn takes numpy's own types only; bfloat16 goes through float32, which holds it exactly.
-    values = array.astype(np.float32) if spec.dtype == "bfloat16" else np.ascontiguousarray(array)
-    host = ttnn.Tensor(values, data_type=api.dtype(spec.dtype), layout=ttnn.TILE_LAYOUT)
+    # ttnn takes numpy's own types only; other floats go through float32, which holds them exactly. Block floats are
+    # rounded by ttnn itself.
+    stored = FORMAT_DTYPES.get(spec.data_format)
+    values = array if stored is None else array.astype(stored, copy=False)
+    values = np.ascontiguousarray(values, None if array.dtype.kind == "i" else np.float32)
+    host = ttnn.Tensor(values, data_type=api.data_format(spec.data_format), layout=ttnn.TILE_LAYOUT)
     with device_faults("copying a tensor to the device", spec.name):
         return host.to(device, memory_config(spec))
 
@@ -42,9 +49,10 @@ def download(spec: TensorSpec, tensor: Any) -> np.ndarray:
     """The content of a ttnn tensor as a numpy array of the parameter's dtype and shape."""
     ttnn = ttnn_api().ttnn
     host = tensor.cpu()
-    if spec.dtype == "bfloat16":
+    if spec.data_format not in ("Float32", "Int32", "UInt32"):
         host = ttnn.to_dtype(host, ttnn.float32)
-    return np.asarray(host.to_numpy()).astype(dtype_of(spec.dtype), copy=False).reshape(spec.shape)
+    with np.errstate(over="ignore"):
+        return np.asarray(host.to_numpy()).astype(dtype_of(spec.dtype), copy=False).reshape(spec.shape)
 
 
 def check_tensor(spec: TensorSpec, tensor: Any, device: Any, model: Device) -> None:
@@ -60,9 +68,9 @@ def check_tensor(spec: TensorSpec, tensor: Any, device: Any, model: Device) -> N
     # ttnn keeps a vector [n] as the matrix [1, n] or as [n]; both are stored alike.
     if shape != spec.shape and not (len(spec.shape) == 1 and shape == (1, *spec.shape)):
         raise _mismatch(Code.ARGUMENT_SHAPE, spec, "shape", list(shape), list(spec.shape))
-    dtype = ttnn_api().dtype(spec.dtype)
+    dtype = ttnn_api().data_format(spec.data_format)
     if tensor.dtype != dtype:
-        raise _mismatch(Code.ARGUMENT_DTYPE, spec, "dtype", tensor.dtype.name.lower(), spec.dtype)
+        raise _mismatch(Code.ARGUMENT_DTYPE, spec, "dtype", tensor.dtype.name.lower(), dtype.name.lower())
     if tensor.device() is not device:
         found = "another device" if tensor.storage_type() == ttnn.StorageType.DEVICE else "the host"
         raise _mismatch(Code.ARGUMENT_LAYOUT, spec, "place", found, "the device that the program runs on")
@@ -78,7 +86,7 @@ def check_tensor(spec: TensorSpec, tensor: Any, device: Any, model: Device) -> N
 def _mismatch(code: Code, spec: TensorSpec, what: str, found: object, expected: object) -> ProgramError:
     hints = {
         Code.ARGUMENT_LAYOUT: "move it with ttnn.to_memory_config, or compile with layout_of(tensor) as its layout",
-        Code.ARGUMENT_DTYPE: "convert it with ttnn.typecast, or compile the kernel for this dtype",
+        Code.ARGUMENT_DTYPE: "convert it with ttnn.typecast, or compile with this dtype in the tensor's layout",
     }
     return ProgramError(
         code,

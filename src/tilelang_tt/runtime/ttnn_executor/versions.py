@@ -19,10 +19,8 @@ class TtnnTable:
 
     kernel_api: str
     """The kernel API of its headers, as ``ProgramSpec.metalium_api`` names it."""
-    dtypes: Mapping[str, str]
-    """A program's dtype -> the name of ttnn's."""
     data_formats: Mapping[str, str]
-    """A circular buffer's format -> the name of ttnn's dtype."""
+    """The format of a tensor's or circular buffer's tiles -> the name of ttnn's dtype."""
     architectures: Mapping[str, str]
     """The name of ttnn's architecture -> ours."""
     circular_buffers: Mapping[str, int]
@@ -35,11 +33,15 @@ VERSIONS: Mapping[str, TtnnTable] = MappingProxyType(
     {
         "0.81": TtnnTable(
             kernel_api="ttnn-0.81",
-            dtypes=MappingProxyType(
-                {"bfloat16": "bfloat16", "float32": "float32", "int32": "int32", "uint32": "uint32"}
-            ),
             data_formats=MappingProxyType(
-                {"Float16_b": "bfloat16", "Float32": "float32", "Int32": "int32", "UInt32": "uint32"}
+                {
+                    "Float16_b": "bfloat16",
+                    "Float32": "float32",
+                    "Int32": "int32",
+                    "UInt32": "uint32",
+                    "Bfp8_b": "bfloat8_b",
+                    "Bfp4_b": "bfloat4_b",
+                }
             ),
             architectures=MappingProxyType({"WORMHOLE_B0": "wormhole", "BLACKHOLE": "blackhole"}),
             circular_buffers=MappingProxyType({"wormhole": 32, "blackhole": 64}),
@@ -50,6 +52,9 @@ VERSIONS: Mapping[str, TtnnTable] = MappingProxyType(
 """Major and minor version -> its table. Checked by running on 0.81.1."""
 
 
+_FLOAT16_HINT = 'compile with schedule={"float16_as": "bfloat16"} (or "float32"), or run on the emulator'
+
+
 @dataclass(frozen=True)
 class TtnnApi:
     """The installed ttnn and its table."""
@@ -58,23 +63,19 @@ class TtnnApi:
     table: TtnnTable
     descriptors: Any
 
-    def dtype(self, name: str) -> Any:
-        """ttnn's dtype for a program's. Raises :class:`ExecutionError` (``unsupported``) where it has none."""
-        return self._named("dtype", name, self.table.dtypes)
-
     def data_format(self, name: str) -> Any:
-        """ttnn's dtype for a circular buffer's format. Raises as :meth:`dtype` does."""
-        return self._named("data format", name, self.table.data_formats)
-
-    def _named(self, what: str, name: str, names: Mapping[str, str]) -> Any:
+        """ttnn's dtype for tiles of a format. Raises :class:`ExecutionError` (``unsupported``) where it has none."""
+        names = self.table.data_formats
         if name not in names:
             raise ExecutionError(
                 Code.UNSUPPORTED,
-                f"ttnn has no {what} {name}",
+                f"ttnn has no tiles of format {name}",
                 subject=name,
                 found=name,
                 expected=", ".join(names),
-                hint="compile the kernel with bfloat16 tensors, or run it on the emulator",
+                hint=_FLOAT16_HINT
+                if name == "Float16"
+                else "compile the kernel with bfloat16, or run it on the emulator",
             )
         return getattr(self.ttnn, names[name])
 

@@ -19,6 +19,8 @@ enum class DataFormat : std::uint8_t {
     Float32 = 0,
     Float16 = 1,
     Float16_b = 5,
+    Bfp8_b = 6,
+    Bfp4_b = 7,
     Int32 = 8,
     UInt32 = 24,
     Invalid = 0xff,

@@ -534,7 +534,7 @@ void emu_unary_bcast(emu::Bcast bcast, std::uint32_t index, std::uint32_t tile, 
         );
     }
     check_source(compute.srca, cb, "unary_bcast", "SrcA", "reconfig_data_format_srca(cb)");
-    if (compute.fp32_dest && element_bytes(cb.spec->format) == 2) {
+    if (compute.fp32_dest && !is_32_bit(cb.spec->format)) {
         KERNEL_ERROR(
             index, "unary_bcast of a 16-bit circular buffer with a float32 DST writes wrong numbers on the chip"
         );
@@ -713,8 +713,8 @@ void emu_pack(std::uint32_t dst, std::uint32_t index, bool out_of_order, std::ui
     const std::uint32_t offset = cb.spec->address + (cb.write_page + place) * cb.page_bytes();
     check_l1_write(core, offset, cb.page_bytes());
     if (compute.l1_accumulate) {
-        if (is_integer(cb.spec->format)) {
-            KERNEL_ERROR(index, "packer L1 accumulation of integers");
+        if (is_integer(cb.spec->format) || is_block(cb.spec->format)) {
+            KERNEL_ERROR(index, "packer L1 accumulation of %s", format_name(cb.spec->format));
         }
         check_l1_content(core, offset, cb.page_bytes(), index);
     }

@@ -14,10 +14,17 @@
 constexpr std::uint32_t tile_rows = 32, tile_elements = 1024;
 using FloatTile = float[tile_elements];
 
-constexpr std::uint32_t element_bytes(DataFormat format) {
-    return format == DataFormat::Float16 || format == DataFormat::Float16_b ? 2 : 4;
+// Block floats: the 16 elements of a face's row share an exponent byte; 64 of those come first in a tile.
+constexpr bool is_block(DataFormat format) { return format == DataFormat::Bfp8_b || format == DataFormat::Bfp4_b; }
+constexpr bool is_32_bit(DataFormat format) {
+    return format == DataFormat::Float32 || format == DataFormat::Int32 || format == DataFormat::UInt32;
 }
-constexpr std::uint32_t tile_bytes(DataFormat format) { return element_bytes(format) * tile_elements; }
+constexpr std::uint32_t tile_bytes(DataFormat format) {
+    return format == DataFormat::Bfp8_b   ? 64 + tile_elements
+           : format == DataFormat::Bfp4_b ? 64 + tile_elements / 2
+           : is_32_bit(format)            ? 4 * tile_elements
+                                          : 2 * tile_elements;
+}
 constexpr bool is_integer(DataFormat format) { return format == DataFormat::Int32 || format == DataFormat::UInt32; }
 constexpr const char* format_name(DataFormat format) {
     switch (format) {
@@ -31,6 +38,10 @@ constexpr const char* format_name(DataFormat format) {
             return "Int32";
         case DataFormat::UInt32:
             return "UInt32";
+        case DataFormat::Bfp8_b:
+            return "Bfp8_b";
+        case DataFormat::Bfp4_b:
+            return "Bfp4_b";
         default:
             return "none";
     }
@@ -109,12 +120,63 @@ inline void each_chunk(F f) {
     }
 }
 
+// The place in a row-major tile of element `i` in the order of faces.
+constexpr std::uint32_t row_major(std::uint32_t i) {
+    return (i / 512 * 16 + i % 256 / 16) * 32 + i / 256 % 2 * 16 + i % 16;
+}
+
+// Element `i` of a tile of block floats: its magnitude's highest bit counts 2 to the power of the exponent.
+inline float block_element(const std::uint8_t* tile, DataFormat format, std::uint32_t i) {
+    const bool wide = format == DataFormat::Bfp8_b;
+    const std::uint32_t width = wide ? 7 : 3, exponent = tile[i / 16];
+    const std::uint32_t element = wide ? tile[64 + i] : tile[64 + i / 2] >> i % 2 * 4 & 15;
+    const std::uint32_t magnitude = element & ((1u << width) - 1);
+    if (magnitude == 0 || exponent == 0) {
+        return 0.0f;
+    }
+    const std::uint32_t zeros = static_cast<std::uint32_t>(__builtin_clz(magnitude)) - (32 - width);
+    const std::uint32_t bits = (element >> width) << 31 | ((exponent - zeros) & 0xff) << 23 |
+                               ((magnitude << (24 - width + zeros)) & 0x7fffff);
+    return load<float>(&bits);
+}
+
+// A row of 16 elements to block floats as the packer rounds: half up to the 7 bits of bfloat8_b, of which bfloat4_b
+// keeps 3.
+inline void pack_block_row(const std::uint32_t* bf16, DataFormat format, std::uint32_t row, std::uint8_t* tile) {
+    std::uint32_t shared = 0;
+    for (std::uint32_t i = 0; i < 16; ++i) {
+        const std::uint32_t exponent = bf16[i] >> 7 & 0xff;
+        shared = exponent > shared ? exponent : shared;
+    }
+    tile[row] = static_cast<std::uint8_t>(shared);
+    for (std::uint32_t i = 0; i < 16; ++i) {
+        const std::uint32_t exponent = bf16[i] >> 7 & 0xff, shift = shared - exponent;
+        const std::uint32_t significand = (bf16[i] & 0x7f) | (exponent ? 0x80u : 0u);
+        std::uint32_t magnitude = shift >= 8 ? 0 : (significand + (1u << shift)) >> (shift + 1);
+        magnitude = magnitude > 127 ? 127 : magnitude;
+        const std::uint32_t at = row * 16 + i, sign = bf16[i] >> 15;
+        if (format == DataFormat::Bfp8_b) {
+            tile[64 + at] = static_cast<std::uint8_t>(magnitude | (magnitude ? sign << 7 : 0));
+        } else {
+            magnitude >>= 4;
+            const std::uint32_t half = magnitude | (magnitude ? sign << 3 : 0);
+            std::uint8_t& byte = tile[64 + at / 2];
+            byte = static_cast<std::uint8_t>(at % 2 ? (byte & 15u) | half << 4 : (byte & 0xf0u) | half);
+        }
+    }
+}
+
 // What float32 is cut to in SrcA and SrcB.
 enum class Cut : std::uint8_t { tf32, bf16, fp16 };
 
 // A tile as SrcA or SrcB get it; `mask` cuts mantissas further (math fidelity).
 inline void unpack_tile(const std::uint8_t* tile, DataFormat format, Cut cut, std::uint32_t mask, float* out) {
-    if (format == DataFormat::Float16_b) {
+    if (is_block(format)) {
+        for (std::uint32_t i = 0; i < tile_elements; ++i) {
+            const float value = block_element(tile, format, i);
+            store(out + row_major(i), load<std::uint32_t>(&value) & mask);
+        }
+    } else if (format == DataFormat::Float16_b) {
         each_chunk([=](std::uint32_t from, std::uint32_t to) {
             const Words wide = __builtin_convertvector(load<Halves>(tile + from * 2), Words) << 16;
             store(out + to, flush_denormals(wide) & mask);
@@ -146,6 +208,12 @@ inline Words add_floats(Words a, Words b) {
     return flush_denormals(select(mask_of((bits & 0x7fffffffu) > 0x7f800000u), Words{} + 0x7fc00000u, bits));
 }
 
+// What the packer makes block floats of: of float32 it rounds magnitudes half up to 7 bits first, from 16.
+inline Words block_source(Words x, bool fp32_dest) {
+    const Words clean = nan_to_infinity(x), rounded = fp32_dest ? (((clean >> 16) + 1u) & ~1u) << 16 : clean;
+    return rounded & mask_of((rounded & 0x7fff0000u) >= 0x800000u);
+}
+
 struct Packing {
     DataFormat format;
     bool wormhole, fp32_dest;
@@ -155,7 +223,16 @@ struct Packing {
 // Writes a tile of DST to L1.
 inline void pack_tile(const float* dst, Packing packing, std::uint8_t* tile) {
     const bool accumulate = packing.accumulate;
-    if (is_integer(packing.format)) {
+    if (is_block(packing.format)) {
+        for (std::uint32_t row = 0; row < 64; ++row) {
+            std::uint32_t bf16[16];
+            for (std::uint32_t i = 0; i < 16; i += chunk) {
+                const Words x = load<Words>(dst + row_major(row * 16 + i));
+                store(bf16 + i, block_source(x, packing.fp32_dest) >> 16);
+            }
+            pack_block_row(bf16, packing.format, row, tile);
+        }
+    } else if (is_integer(packing.format)) {
         each_chunk([=](std::uint32_t to, std::uint32_t from) { store(tile + to * 4, load<Words>(dst + from)); });
     } else if (packing.format == DataFormat::Float32) {
         each_chunk([=](std::uint32_t to, std::uint32_t from) {

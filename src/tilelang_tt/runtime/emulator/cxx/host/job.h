@@ -75,6 +75,8 @@ inline DataFormat parse_format(const std::string& name) {
     if (name == "Float16_b") return DataFormat::Float16_b;
     if (name == "Int32") return DataFormat::Int32;
     if (name == "UInt32") return DataFormat::UInt32;
+    if (name == "Bfp8_b") return DataFormat::Bfp8_b;
+    if (name == "Bfp4_b") return DataFormat::Bfp4_b;
     bad_job("unknown data format " + name);
 }
 
