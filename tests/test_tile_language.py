@@ -659,6 +659,22 @@ def test_names_in_a_parallel_body():
     check(kernel, lambda a: a * a.sigmoid())
 
 
+@supported("Expressions", "a name for a number or a tensor's element, in front of `T.Parallel` bodies")
+def test_names_of_numbers():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), S: T.Tensor((2,), F), C: T.Tensor((64, 64), D)):
+        with T.Kernel(2, threads=128) as bx:
+            block = T.alloc_fragment((32, 64), F)
+            third = T.float32(1.0) / T.Cast(F, 3)
+            scale = S[bx]
+            T.copy(A[bx * 32, 0], block)
+            for i, j in T.Parallel(32, 64):
+                block[i, j] = block[i, j] * scale + third
+            T.copy(block, C[bx * 32, 0])
+
+    check(kernel, lambda a, s: a * s.repeat_interleave(32)[:, None] + 1 / 3)
+
+
 # ---- products ------------------------------------------------------------------------------------------------------
 
 
