@@ -70,6 +70,23 @@ class RunReport(msgspec.Struct, frozen=True):
     unwritten_pages: dict[str, int]
     """Pages of each output tensor that no kernel wrote; they keep what the caller's array held."""
 
+    def __str__(self) -> str:
+        """Totals, the busiest core and what moved of each tensor; a core's own numbers are in ``cores``."""
+        lines = [f"{len(self.cores)} cores: {_counted(self.tiles)}", f"NoC bytes: {_counted(self.noc)}"]
+        if self.cores:
+            busiest = max(self.cores, key=lambda core: (core.tiles.products, core.tiles.unpacks, core.noc.total))
+            lines.append(f"busiest core {busiest.core}: {_counted(busiest.tiles)}, L1 peak {busiest.l1_peak} bytes")
+        for name, read in self.tensor_read.items():
+            unwritten = self.unwritten_pages.get(name, 0)
+            note = f", {unwritten} pages unwritten" if unwritten else ""
+            lines.append(f"{name}: {read} bytes read, {self.tensor_written[name]} written{note}")
+        return "\n".join(lines)
+
+
+def _counted(counts: TileOps | NocBytes) -> str:
+    present = {name: getattr(counts, name) for name in counts.__struct_fields__ if getattr(counts, name)}
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in present.items()) or "none"
+
 
 def no_work(spec: ProgramSpec) -> RunReport:
     """The report of a launch grid without blocks."""
