@@ -7,8 +7,6 @@ from typing import Any
 
 from tvm import tirx
 
-from . import tile_ops
-
 
 def without_early_binds(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """``func`` with names replaced by their values: those bound outside of a loop to a value that uses the loop's
@@ -71,7 +69,7 @@ def _never_written(func: tirx.PrimFunc) -> list[tirx.Buffer]:
             and str(getattr(node.op, "name", "")) == "tl.region"
             and int(node.args[1].value) & 2
         ):
-            written.append(tile_ops.region_of(node).buffer)
+            written.append(node.args[0].buffer)
 
     tirx.stmt_functor.post_order_visit(func.body, visit)
     return [buffer for buffer in func.buffer_map.values() if not _is_one_of(buffer, written)]
