@@ -257,6 +257,26 @@ def test_two_passes_are_exact_for_bfloat8_b():
     assert not torch.equal(results[0], results[2])
 
 
+def test_sums_in_bfloat16():
+    """DST of 16 bits rounds every partial sum: allowed where nothing wider goes through it."""
+    torch.manual_seed(0)
+    a, b = torch.randn(64, 1024).bfloat16(), torch.randn(1024, 64).bfloat16()
+    func = kernels.gemm.get_tir(64, 64, 1024, 64, 64, 32)
+    errors = []
+    for dst in (None, "bfloat16"):
+        program = tt.compile(func, schedule={"dst_dtype": dst} if dst else {}, out_idx=-1)
+        (compute,) = [kernel.compute for kernel in program.spec.kernels if kernel.compute]
+        assert compute.fp32_dest_acc == (dst is None)
+        errors.append(error(program(a, b), a.double() @ b.double()))
+    assert errors[0] < 2**-8 < 2 * errors[0] < errors[1] < 2**-4
+
+
+def test_sums_in_bfloat16_are_refused_where_float32_is_kept_in_l1():
+    func = kernels.gemm.get_tir(128, 128, 64, 128, 128, 32)
+    with pytest.raises(UnsupportedError, match=r"DST cannot hold bfloat16: circular buffer .* holds Float32"):
+        tt.compile(func, schedule={"dst_dtype": "bfloat16"})
+
+
 def test_a_wrong_math_fidelity_is_refused():
     with pytest.raises(ScheduleError, match="math_fidelity is wrong") as refused:
         tt.compile(kernels.copy.get_tir(64, 64, 32, 32), schedule={"math_fidelity": "HiFi5"})

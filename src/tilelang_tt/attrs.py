@@ -12,6 +12,7 @@ DYNAMIC_KEY: Final = "dynamic"
 
 # Keys of the schedule that say how a kernel computes, not where.
 MATH_FIDELITY: Final = "math_fidelity"
+DST_TYPE: Final = "dst_dtype"
 FLOAT16_AS: Final = "float16_as"
 
 # The device the function is compiled for, by name or as a plain dictionary (see devices.Device.to_dict).

@@ -609,6 +609,9 @@ def storage_cases() -> Iterator[Case]:
         case.expected["C"] = as_stored(case.inputs["A"], "bfloat8_b") @ as_stored(case.inputs["B"], "bfloat8_b")
         case.schedule, case.tolerance = {"math_fidelity": fidelity}, tolerance
         yield case
+    case = gemm("storage_dst_bfloat16", (128, 128, 512), (64, 64, 32))
+    case.schedule, case.tolerance = {"dst_dtype": "bfloat16"}, 2**-5
+    yield case
     for how in ("bfloat16", "float32"):
         case = bias(f"storage_float16_as_{how}", (128, 128, 96), (64, 64, 32), "float16", True)
         x, y, v, r = (as_stored(case.inputs[name], how) for name in ("A", "B", "bias", "R"))

@@ -10,6 +10,7 @@ from tvm import tirx
 
 from .. import attrs
 from ..devices import Device
+from ..errors import Code, UnsupportedError
 from ..formats import storage_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
@@ -67,7 +68,6 @@ def build(
     ctx = lower(program, staging, _resident(shards, partition), multicasts)
     check_l1(list(ctx.buffers), tensors, device)
     sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
-    fidelity = parse_user_schedule(plain.get(attrs.USER_SCHEDULE)).math_fidelity
     spec = ProgramSpec(
         name=program.name,
         device=device,
@@ -75,7 +75,7 @@ def build(
         circular_buffers=tuple(buffer.to_spec() for buffer in ctx.buffers),
         kernels=(
             KernelSpec("reader", "reader.cpp", tuple(ctx.accessors["reader"])),
-            KernelSpec("compute", "compute.cpp", compute=ComputeConfig(math_fidelity=fidelity or "HiFi4")),
+            KernelSpec("compute", "compute.cpp", compute=_compute_config(ctx, plain)),
             KernelSpec("writer", "writer.cpp", tuple(ctx.accessors["writer"])),
         ),
         partition=partition.to_spec(),
@@ -84,6 +84,26 @@ def build(
         metalium_api=metalium.VERSION,
     )
     return spec, sources
+
+
+def _compute_config(ctx: Context, plain: Mapping[str, Any]) -> ComputeConfig:
+    """How the engines run: as the schedule says, else with all bits of their operands and sums in float32.
+
+    Raises:
+        UnsupportedError: ``unsupported``, for a 16-bit DST where values go through it that have more bits.
+    """
+    schedule = parse_user_schedule(plain.get(attrs.USER_SCHEDULE))
+    wide = next((buffer for buffer in ctx.buffers if buffer.data_format in ("Float32", "Int32", "Float16")), None)
+    if schedule.dst_dtype == "bfloat16" and wide is not None:
+        raise UnsupportedError(
+            Code.UNSUPPORTED,
+            f"DST cannot hold bfloat16: circular buffer {wide.name} holds {wide.data_format}",
+            subject=attrs.DST_TYPE,
+            found=wide.purpose,
+            expected="a kernel that keeps no float32, float16 or int32 tiles in L1",
+            hint="store them as bfloat16, or leave dst_dtype at float32",
+        )
+    return ComputeConfig(schedule.math_fidelity or "HiFi4", schedule.dst_dtype != "bfloat16")
 
 
 def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[str, ShardPlacement]) -> TensorSpec:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from .._plain import INT32_MAX, core_range_tuple, int_tuple, is_int, str_tuple
-from ..attrs import DYNAMIC_KEY, FLOAT16_AS, GLOBAL, LOCAL_SHARD, MATH_FIDELITY
+from ..attrs import DST_TYPE, DYNAMIC_KEY, FLOAT16_AS, GLOBAL, LOCAL_SHARD, MATH_FIDELITY
 from ..devices import Core, CoreRange, Device, expand_ranges
 from ..errors import Code, ScheduleError, SourceLocation, nearest
 from .policies import CONTIGUOUS, ORDERS, POLICIES, ROW_MAJOR, Named
@@ -25,6 +25,7 @@ _PAIRS = {
 _WORDS = {
     MATH_FIDELITY: ("LoFi", "HiFi2", "HiFi3", "HiFi4"),
     FLOAT16_AS: ("bfloat16", "float32"),
+    DST_TYPE: ("float32", "bfloat16"),
 }
 _KEYS = (
     *("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order", "multicast"),
@@ -55,6 +56,8 @@ class UserSchedule:
         dynamic: symbolic size -> the size that the partition is made for before the real one is known.
         math_fidelity: how many passes the matrix engine makes: "LoFi" (1), "HiFi2", "HiFi3", "HiFi4"; None for 4.
         float16_as: what float16 tensors and on-chip buffers are stored and computed as: "bfloat16" or "float32".
+        dst_dtype: what the registers of the engines (DST) hold, sums of products included: "float32", also where None,
+            or "bfloat16".
     """
 
     partition_mode: Literal["global", "local_shard", "auto"] = "auto"
@@ -71,6 +74,7 @@ class UserSchedule:
     dynamic: tuple[tuple[str, int], ...] = ()
     math_fidelity: Literal["LoFi", "HiFi2", "HiFi3", "HiFi4"] | None = None
     float16_as: str | None = None
+    dst_dtype: Literal["float32", "bfloat16"] | None = None
 
     @property
     def is_legacy(self) -> bool:
