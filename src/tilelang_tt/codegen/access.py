@@ -10,6 +10,7 @@ from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
 from ..language import tile_ops
+from ..language.nodes import uses
 from .tile_program import Broadcast
 
 
@@ -51,7 +52,7 @@ def access(buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For
     mins, extents, moving = [], [], []
     for index in indices:
         origin = analyzer.simplify(tirx.stmt_functor.substitute(index, zeros))
-        found = [number for number, loop in enumerate(loops) if _uses(index, loop.loop_var)]
+        found = [number for number, loop in enumerate(loops) if uses(index, loop.loop_var)]
         if found and not analyzer.can_prove_equal(index, origin + loops[found[0]].loop_var):
             raise _refused(buffer, indices)
         mins.append(origin)
@@ -71,7 +72,3 @@ def _refused(buffer: tirx.Buffer, indices: Sequence[Any]) -> UnsupportedError:
         found=f"{buffer.name}[{', '.join(str(i) for i in indices)}]",
         expected="each variable of T.Parallel in one index at most, with nothing but an offset",
     )
-
-
-def _uses(expr: Any, var: tirx.Var) -> bool:
-    return any(candidate.same_as(var) for candidate in tirx.analysis.undefined_vars(expr))

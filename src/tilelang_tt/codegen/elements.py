@@ -10,12 +10,13 @@ from typing import Any
 from tilelang import tvm
 from tvm import arith, tirx
 
-from ..errors import Code, UnsupportedError
+from ..errors import UnsupportedError
 from ..formats import rounded_number
 from ..language import tile_ops
+from ..language.nodes import nodes
 from .access import broadcast
 from .functions import FUNCTIONS, binary, scaled
-from .regions import Regions
+from .regions import Regions, refused
 from .tile_program import (
     Binary,
     BlockTile,
@@ -156,9 +157,7 @@ def _is_integer(expr: Any) -> bool:
 
 def _reads_elements(expr: Any) -> bool:
     """Whether ``expr`` depends on the elements of a buffer or tensor, so that it is no index."""
-    found: list[bool] = []
-    tirx.stmt_functor.post_order_visit(expr, lambda node: found.append(isinstance(node, (tirx.BufferLoad, tirx.Call))))
-    return any(found)
+    return bool(nodes(expr, tirx.BufferLoad) or nodes(expr, tirx.Call))
 
 
 _INTEGER_BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Max: "max", tirx.Min: "min"}
@@ -284,10 +283,5 @@ def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) ->
 
 
 def _refused(message: str, subject: str, found: object) -> UnsupportedError:
-    return UnsupportedError(
-        Code.UNSUPPORTED,
-        message,
-        subject=subject,
-        found=found,
-        expected=f"+ - * / max min, casts, constants, {', '.join(sorted(FUNCTIONS))} of elements",
-    )
+    expected = f"+ - * / max min, casts, constants, {', '.join(sorted(FUNCTIONS))} of elements"
+    return refused(message, subject, found=found, expected=expected)

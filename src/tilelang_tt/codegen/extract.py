@@ -16,6 +16,7 @@ from ..formats import BLOCK_FLOATS, data_format
 from ..language import tile_ops
 from ..language.exits import break_out, is_break, is_continue, leaves
 from ..language.kernel import kernel_name, tensor_params
+from ..language.nodes import is_one_of, loop_over
 from ..language.plain import plain_attrs
 from ..language.source import location_of, statement_location, store_location
 from ..language.symbols import symbols_of
@@ -90,7 +91,7 @@ class _Extraction:
         self.symbols.bind(self.analyzer)
         for buffer in tensor_params(self.func):
             self._check_tensor(buffer)
-        loop = self._loop_over(LOOP_VAR)
+        loop = loop_over(self.func, LOOP_VAR)
         if loop is None:
             raise UnsupportedError(
                 Code.METADATA_MISSING,
@@ -117,19 +118,9 @@ class _Extraction:
         )
         return neutralise(program)
 
-    def _loop_over(self, name: str) -> tirx.For | None:
-        found: list[tirx.For] = []
-
-        def visit(node: Any) -> None:
-            if isinstance(node, tirx.For) and str(node.loop_var.name) == name:
-                found.append(node)
-
-        tirx.stmt_functor.post_order_visit(self.func.body, visit)
-        return found[0] if found else None
-
     def _shard_loop(self) -> Loop | None:
         """The loop over a core's shards, with what it defines of each."""
-        loop = self._loop_over(SHARD_LOOP_VAR)
+        loop = loop_over(self.func, SHARD_LOOP_VAR)
         if loop is None:
             return None
         names = self.names.naturals()
@@ -317,7 +308,7 @@ class _Extraction:
         return self._is_variable(load.buffer) or is_scalar(load, moving)
 
     def _is_variable(self, buffer: tirx.Buffer) -> bool:
-        return any(buffer.same_as(variable) for variable in self.variables)
+        return is_one_of(buffer, self.variables)
 
     def _number(self, load: tirx.BufferLoad) -> tirx.Var:
         if self._is_variable(load.buffer):

@@ -9,6 +9,7 @@ from tilelang import tvm
 from tvm import tirx
 
 from ..errors import Code, UnsupportedError
+from ..language.nodes import is_one_of, nodes
 
 
 def predicated(body: Any) -> list[Any]:
@@ -42,13 +43,7 @@ def _under_condition(node: tirx.IfThenElse) -> list[Any]:
 def _check_condition(condition: Any, stores: Sequence[Any]) -> None:
     """A condition means what the buffers hold before the stores under it."""
     written = [store.buffer for store in stores if isinstance(store, tirx.BufferStore)]
-    found: list[Any] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.BufferLoad) and any(node.buffer.same_as(buffer) for buffer in written):
-            found.append(node)
-
-    tirx.stmt_functor.post_order_visit(condition, visit)
+    found = [load for load in nodes(condition, tirx.BufferLoad) if is_one_of(load.buffer, written)]
     if found:
         name = str(found[0].buffer.name)
         raise UnsupportedError(

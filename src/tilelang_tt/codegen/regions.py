@@ -54,15 +54,12 @@ class Regions:
                 found=extents,
                 expected="the last two dimensions",
             )
-        tensor_tiles = [self.analyzer.simplify(tirx.floordiv(size + (TILE - 1), TILE)) for size in shape[-2:]]
+        tensor_tiles = [self.analyzer.simplify(_tiles_along(size)) for size in shape[-2:]]
         rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
-        leading: Any = tirx.IntImm("int32", 0)
-        for index, size in zip(mins[:-2], shape[:-2], strict=True):
-            leading = leading * size + index
         past = [self._may_reach_past(*axis) for axis in zip(mins[-2:], extents[-2:], shape[-2:], strict=True)]
         return TensorBlock(
             tensor=region.name,
-            leading=self.scalar(leading),
+            leading=self.scalar(_matrix_number(mins, shape)),
             row=self._tile_index(mins[-2], extents[-2], region),
             col=self._tile_index(mins[-1], extents[-1], region),
             rows=rows,
@@ -84,15 +81,12 @@ class Regions:
         indices = [zero] * (2 - len(load.indices)) + [self.analyzer.simplify(index) for index in load.indices]
         shape = [tile] * (2 - len(load.indices)) + list(load.buffer.shape)
         inside = self._inside(indices, shape)
-        leading: Any = zero
-        for index, size in zip(indices[:-2], shape[:-2], strict=True):
-            leading = leading * size + index
-        rows, cols = (tirx.floordiv(size + (TILE - 1), TILE) for size in shape[-2:])
+        rows, cols = map(_tiles_along, shape[-2:])
         row, col = (tirx.floordiv(index, tile) for index in indices[-2:])
         return ReadScalar(
             var,
             str(load.buffer.name),
-            page=self.scalar((leading * rows + row) * cols + col),
+            page=self.scalar((_matrix_number(indices, shape) * rows + row) * cols + col),
             row=self.scalar(tirx.floormod(indices[-2], tile)),
             col=self.scalar(tirx.floormod(indices[-1], tile)),
             inside=inside or None,
@@ -124,7 +118,7 @@ class Regions:
     def _may_reach_past(self, first: Any, extent: int, size: Any) -> bool:
         """Whether a block may have tiles past those of a tensor of ``size`` elements."""
         covered = 1 if extent == 1 else -(-extent // TILE) * TILE
-        end = tirx.floordiv(size + (TILE - 1), TILE) * TILE
+        end = _tiles_along(size) * TILE
         return not (self.analyzer.can_prove(first >= 0) and self.analyzer.can_prove(first + covered <= end))
 
     def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any]) -> Picked | None:
@@ -179,6 +173,19 @@ class Regions:
             UnsupportedError: ``unsupported``, unless it is whole tiles of the buffer.
         """
         return rectangle(region, self.analyzer, self.scalar)
+
+
+def _matrix_number(indices: Sequence[Any], shape: Sequence[Any]) -> Any:
+    """Which of the matrices that the leading dimensions count ``indices`` lie in."""
+    number: Any = tirx.IntImm("int32", 0)
+    for index, size in zip(indices[:-2], shape[:-2], strict=True):
+        number = number * size + index
+    return number
+
+
+def _tiles_along(size: Any) -> Any:
+    """The hardware tiles of ``size`` elements."""
+    return tirx.floordiv(size + (TILE - 1), TILE)
 
 
 def check_whole(region: tile_ops.Region) -> None:

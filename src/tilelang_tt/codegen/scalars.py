@@ -14,6 +14,7 @@ from tilelang import tvm
 from tvm import tirx
 
 from ..language import tile_ops
+from ..language.nodes import is_one_of, uses
 from .tile_program import Statement
 
 
@@ -27,7 +28,7 @@ class Body:
 
     def binds(self, var: tirx.Var) -> bool:
         """Whether ``var`` is one of the body's own."""
-        return any(var.same_as(mine) for mine in self.variables)
+        return is_one_of(var, self.variables)
 
 
 def body_for(load: tirx.BufferLoad, bodies: Sequence[Body]) -> Body:
@@ -74,8 +75,7 @@ def is_scalar(load: tirx.BufferLoad, moving: Sequence[tirx.Var]) -> bool:
     """Whether ``load`` is an integer element of a tensor that is the same for all values of ``moving``."""
     if not str(load.dtype).startswith("int") or not tile_ops.is_global(load.buffer):
         return False
-    used = [var for index in load.indices for var in tirx.analysis.undefined_vars(index)]
-    return not any(var.same_as(other) for var in used for other in moving)
+    return not any(uses(index, var) for index in load.indices for var in moving)
 
 
 UNBOUNDED = "0xffffffffu"

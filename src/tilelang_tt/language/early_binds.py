@@ -7,25 +7,21 @@ from typing import Any
 
 from tvm import tirx
 
+from .nodes import is_one_of, nodes
+
 
 def without_early_binds(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """``func`` with names replaced by their values: those bound outside of a loop to a value that uses the loop's
     variable; and those of floats that hold as long as the kernel runs, made of numbers and of tensors that it does not
     write."""
-    loops: list[tirx.Var] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.For):
-            loops.append(node.loop_var)
-
-    tirx.stmt_functor.post_order_visit(func.body, visit)
+    loops = [loop.loop_var for loop in nodes(func.body, tirx.For)]
     early: dict[tirx.Var, tirx.PrimExpr] = {}
     _collect(func.body, loops, early, _never_written(func))
     if not early:
         return func
 
     def rewrite(node: Any) -> Any:
-        kept = [s for s in node.seq if not (isinstance(s, tirx.Bind) and _is_one_of(s.var, early))]
+        kept = [s for s in node.seq if not (isinstance(s, tirx.Bind) and is_one_of(s.var, early))]
         return kept[0] if len(kept) == 1 else tirx.SeqStmt(kept)
 
     body = tirx.stmt_functor.ir_transform(func.body, None, rewrite, ["tirx.SeqStmt"])
@@ -42,8 +38,10 @@ def _collect(
             _collect(child, closed, early, constant)
     elif isinstance(node, tirx.Bind):
         used = tirx.analysis.undefined_vars(node.value)
-        is_number = "float" in str(node.var.dtype) and all(_is_one_of(b, constant) for b in _loaded(node.value))
-        if is_number or any(_is_one_of(var, closed) or _is_one_of(var, early) for var in used):
+        is_number = "float" in str(node.var.dtype) and all(
+            is_one_of(load.buffer, constant) for load in nodes(node.value, tirx.BufferLoad)
+        )
+        if is_number or any(is_one_of(var, closed) or is_one_of(var, early) for var in used):
             early[node.var] = tirx.stmt_functor.substitute(node.value, early)
     elif isinstance(node, tirx.For):
         _collect(node.body, [var for var in closed if not var.same_as(node.loop_var)], early, constant)
@@ -59,32 +57,7 @@ def _collect(
 
 def _never_written(func: tirx.PrimFunc) -> list[tirx.Buffer]:
     """The tensors that ``func`` does not write."""
-    written: list[tirx.Buffer] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.BufferStore):
-            written.append(node.buffer)
-        elif (
-            isinstance(node, tirx.Call)
-            and str(getattr(node.op, "name", "")) == "tl.region"
-            and int(node.args[1].value) & 2
-        ):
-            written.append(node.args[0].buffer)
-
-    tirx.stmt_functor.post_order_visit(func.body, visit)
-    return [buffer for buffer in func.buffer_map.values() if not _is_one_of(buffer, written)]
-
-
-def _loaded(value: tirx.PrimExpr) -> list[tirx.Buffer]:
-    loaded: list[tirx.Buffer] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.BufferLoad):
-            loaded.append(node.buffer)
-
-    tirx.stmt_functor.post_order_visit(value, visit)
-    return loaded
-
-
-def _is_one_of(var: Any, candidates: Any) -> bool:
-    return any(var.same_as(candidate) for candidate in candidates)
+    regions = [call for call in nodes(func.body, tirx.Call) if str(getattr(call.op, "name", "")) == "tl.region"]
+    written = [call.args[0].buffer for call in regions if int(call.args[1].value) & 2]
+    written += [store.buffer for store in nodes(func.body, tirx.BufferStore)]
+    return [buffer for buffer in func.buffer_map.values() if not is_one_of(buffer, written)]

@@ -17,6 +17,7 @@ from ..errors import Code, UnsupportedError
 from ..sizes import Size, evaluate
 from . import tile_ops
 from .exits import exit_conditions
+from .nodes import is_one_of, nodes, uses
 from .source import location_of
 from .symbols import Symbols, check_constant, check_unknown_sizes, parallel_extent, symbols_of
 
@@ -153,7 +154,7 @@ class _Walk:
             self.visit(node.body, loops)
         elif isinstance(node, tirx.Bind):
             self._loads(node.value, loops)
-            if not any(node.var.same_as(var) for var in self.block_vars):
+            if not is_one_of(node.var, self.block_vars):
                 self.lets[node.var] = self.inlined(node.value)
         elif isinstance(node, tirx.IfThenElse):
             self._loads(node.condition, loops)
@@ -209,11 +210,8 @@ class _Walk:
         self._add(tile_ops.Region(buffer, tuple(origin), tuple(sizes)), loops, reads=not writes, writes=writes)
 
     def _loads(self, expr: tirx.PrimExpr, loops: tuple[tirx.For, ...]) -> None:
-        def visit(node: Any) -> None:
-            if isinstance(node, tirx.BufferLoad):
-                self._element(node.buffer, node.indices, loops, writes=False)
-
-        tirx.stmt_functor.post_order_visit(expr, visit)
+        for load in nodes(expr, tirx.BufferLoad):
+            self._element(load.buffer, load.indices, loops, writes=False)
 
     def _add(
         self,
@@ -295,7 +293,7 @@ def _walked(func: tirx.PrimFunc) -> _Walk:
     params = tensor_params(func)
     for use in walk.uses:
         buffer = use.region.buffer
-        if not any(buffer.same_as(param) for param in params):
+        if not is_one_of(buffer, params):
             is_view = any(buffer.data.same_as(param.data) for param in params)
             what = "another view of a tensor's memory" if is_view else "device memory that the kernel allocates itself"
             raise UnsupportedError(
@@ -362,12 +360,8 @@ def _is_block_loop(loop: tirx.For) -> bool:
 
 
 def _extent_of(index: tirx.PrimExpr, extents: Mapping[tirx.Var, int]) -> int:
-    used = [size for var, size in extents.items() if _uses(index, var)]
+    used = [size for var, size in extents.items() if uses(index, var)]
     return used[0] if len(used) == 1 else 1
-
-
-def _uses(expr: tirx.PrimExpr, var: tirx.Var) -> bool:
-    return any(candidate.same_as(var) for candidate in tirx.analysis.undefined_vars(expr))
 
 
 def _nests(walk: _Walk) -> list[tuple[tirx.For, ...]]:
@@ -381,11 +375,11 @@ def _reduction_loops(walk: _Walk) -> list[tirx.For]:
     for nest in _nests(walk):
         for loop in nest:
             writes = any(
-                loop.same_as(other) and any(_uses(expr, loop.loop_var) for expr in use.region.mins)
+                loop.same_as(other) and any(uses(expr, loop.loop_var) for expr in use.region.mins)
                 for use, other in moved_by_writes
             )
             is_serial = loop.kind in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED)
-            if is_serial and not writes and not any(loop.same_as(other) for other in kept):
+            if is_serial and not writes and not is_one_of(loop, kept):
                 kept.append(loop)
     return kept
 
@@ -452,7 +446,7 @@ def _follows(own: list[_Use], walk: _Walk, grid: LaunchGrid) -> Literal["M", "N"
     deciding += [walk.inlined(expr) for use in own for loop in use.loops for expr in (loop.min, loop.extent)]
     if not own or mixed or any(use.writes for use in own) or any(_reads_memory(expr) for expr in deciding):
         return None
-    moving = {tag for tag, var in grid.variables.items() if any(_uses(expr, var) for expr in deciding)}
+    moving = {tag for tag, var in grid.variables.items() if any(uses(expr, var) for expr in deciding)}
     axes = {"N" if BLOCK_ROLES[tag] == "N" else "M" for tag in moving}
     if len(axes) == 2:
         return None
@@ -460,14 +454,7 @@ def _follows(own: list[_Use], walk: _Walk, grid: LaunchGrid) -> Literal["M", "N"
 
 
 def _reads_memory(expr: tirx.PrimExpr) -> bool:
-    found: list[tirx.BufferLoad] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.BufferLoad):
-            found.append(node)
-
-    tirx.stmt_functor.post_order_visit(expr, visit)
-    return bool(found)
+    return bool(nodes(expr, tirx.BufferLoad))
 
 
 def _shape(buffer: tirx.Buffer, symbols: Symbols) -> tuple[tuple[Size, ...], tuple[int, ...]]:
@@ -491,7 +478,7 @@ def _dimension(
 
 
 def _index_role(index: tirx.PrimExpr, extent: int, role_of: list[tuple[tirx.Var, str]]) -> tuple[str, int]:
-    moving = [(var, role) for var, role in role_of if _uses(index, var)]
+    moving = [(var, role) for var, role in role_of if uses(index, var)]
     if len(moving) != 1:
         return "", extent
     var, role = moving[0]

@@ -15,6 +15,7 @@ from tvm import arith, tirx
 from .. import attrs
 from ..errors import Code, PartitionError
 from ..language.kernel import KernelInfo, LaunchGrid, read_kernel
+from ..language.nodes import is_one_of, nodes
 from ..language.plain import plain_attrs
 from ..partition.traversal import Arithmetic, shard_at, shard_visits, tile_at, visited_number
 from .common import function_pass
@@ -140,14 +141,14 @@ def _persistent_body(func: tirx.PrimFunc, kernel: KernelInfo, scalars: Mapping[s
     loops = kernel.reduction_loops
     is_counted = len(loops) == 1 and arith.Analyzer().can_prove_equal(loops[0].extent, kernel.kt_expr)
     counted = loops[0].loop_var if is_counted else None
-    used = _used_vars(func)
+    used = nodes(func.body, tirx.Var)
     outermost = _outermost_block_loop(func, block_vars)
 
     def rewrite(node: Any) -> Any:
         if isinstance(node, tirx.For):
             if node.loop_var.same_as(outermost):
                 return _core_loop(node.body, kernel.grid, scalars)
-            if _is_one_of(node.loop_var, block_vars):
+            if is_one_of(node.loop_var, block_vars):
                 return node.body
             if counted is not None and node.loop_var.same_as(counted):
                 return _with_extent(node, scalars["Kt"])
@@ -195,25 +196,7 @@ def _with_extent(loop: tirx.For, extent: tirx.PrimExpr) -> tirx.For:
 
 
 def _outermost_block_loop(func: tirx.PrimFunc, block_vars: Sequence[tirx.Var]) -> tirx.Var:
-    found: list[tirx.Var] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and _is_one_of(node.loop_var, block_vars):
-            found.append(node.loop_var)
-
-    tirx.stmt_functor.post_order_visit(func.body, visit)
-    return found[-1]
-
-
-def _used_vars(func: tirx.PrimFunc) -> list[tirx.Var]:
-    used: list[tirx.Var] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.Var):
-            used.append(node)
-
-    tirx.stmt_functor.post_order_visit(func.body, visit)
-    return used
+    return [loop.loop_var for loop in nodes(func.body, tirx.For) if is_one_of(loop.loop_var, block_vars)][-1]
 
 
 def _is_dead_thread_index(statement: Any, used: Sequence[tirx.Var]) -> bool:
@@ -221,8 +204,4 @@ def _is_dead_thread_index(statement: Any, used: Sequence[tirx.Var]) -> bool:
     if not (isinstance(statement, tirx.Bind) and isinstance(statement.value, tirx.Call)):
         return False
     is_thread = str(getattr(statement.value.op, "name", "")).endswith("launch_thread_idx")
-    return is_thread and not _is_one_of(statement.var, used)
-
-
-def _is_one_of(var: tirx.Var, candidates: Sequence[tirx.Var]) -> bool:
-    return any(var.same_as(candidate) for candidate in candidates)
+    return is_thread and not is_one_of(statement.var, used)

@@ -16,6 +16,7 @@ from tvm import arith, tirx
 from ..errors import Code, UnsupportedError
 from ..language import tile_ops
 from ..language.kernel import BLOCK_ROLES
+from ..language.nodes import uses
 from ..language.source import statement_location
 from .common import function_pass
 
@@ -49,7 +50,7 @@ class _Add:
 
     def moves_with(self, variable: tirx.Var) -> bool:
         """Whether other values of ``variable`` make it add to other elements."""
-        return any(_uses(first, variable) for first in self.mins)
+        return any(uses(first, variable) for first in self.mins)
 
 
 def _rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -236,7 +237,7 @@ def _element_add(loop: tirx.For, loops: tuple[tirx.For, ...], inlined: Callable[
     variables = [each.loop_var for each in parallel]
     zeros = {variable: tirx.IntImm("int32", 0) for variable in variables}
     sizes = [
-        next((int(each.extent) for each in parallel if _uses(inlined(index), each.loop_var)), 1)
+        next((int(each.extent) for each in parallel if uses(inlined(index), each.loop_var)), 1)
         for index in load.indices
     ]
 
@@ -348,10 +349,6 @@ def _zero() -> tirx.PrimExpr:
 
 def _cast(dtype: str, value: tirx.PrimExpr) -> tirx.PrimExpr:
     return value if str(value.dtype) == dtype else tirx.Cast(dtype, value)
-
-
-def _uses(expr: tirx.PrimExpr, variable: tirx.Var) -> bool:
-    return any(candidate.same_as(variable) for candidate in tirx.analysis.undefined_vars(expr))
 
 
 def _refused(func: tirx.PrimFunc, add: _Add, why: str) -> UnsupportedError:

@@ -9,6 +9,7 @@ from tvm import tirx
 from ..errors import Code, UnsupportedError
 from ..formats import COMPUTE_FORMATS
 from ..language import tile_ops
+from ..language.nodes import uses
 from ..language.source import location_of
 
 
@@ -48,18 +49,15 @@ def _check_use(func: tirx.PrimFunc, number: tirx.Var) -> None:
     if str(number.dtype) not in (*COMPUTE_FORMATS, "int32"):
         raise refuse("numbers are of " + ", ".join((*COMPUTE_FORMATS, "int32")))
 
-    def uses(expr: Any) -> bool:
-        return any(var.same_as(number) for var in tirx.analysis.undefined_vars(expr))
-
     def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and (uses(node.min) or uses(node.extent)):
+        if isinstance(node, tirx.For) and (uses(node.min, number) or uses(node.extent, number)):
             raise refuse("it bounds a loop")
-        if isinstance(node, (tirx.BufferLoad, tirx.BufferStore)) and any(uses(index) for index in node.indices):
+        if isinstance(node, (tirx.BufferLoad, tirx.BufferStore)) and any(uses(index, number) for index in node.indices):
             raise refuse(f"it is an index of {node.buffer.name}")
-        if tile_ops.is_tile_op(node) and tile_ops.op_name(node) != "fill" and uses(node):
+        if tile_ops.is_tile_op(node) and tile_ops.op_name(node) != "fill" and uses(node, number):
             raise refuse(f"T.{tile_ops.op_name(node)} depends on it")
 
     tirx.stmt_functor.post_order_visit(func.body, visit)
     for buffer in func.buffer_map.values():
-        if any(uses(size) for size in buffer.shape):
+        if any(uses(size, number) for size in buffer.shape):
             raise refuse(f"it is a size of {buffer.name}")

@@ -17,6 +17,7 @@ from ..devices import Device
 from ..errors import CapacityError, Code, PartitionError, TTError
 from ..formats import storage_format, tile_bytes
 from ..language.kernel import BLOCK_ROLES, KernelInfo, LaunchGrid, read_block, read_kernel
+from ..language.nodes import loop_over, nodes
 from ..language.plain import plain_attrs
 from ..language.symbols import symbols_of
 from ..layout import shard_holders, stored_shards
@@ -56,7 +57,7 @@ def VerifyTTPartition(device: str | Device | None = None) -> tvm.transform.Pass:
         plain = plain_attrs(func)
         target = device_of(plain, device)
         partition = WorkPartition.from_attrs(plain)
-        if _loop_over(func, LOOP_VAR) is None:
+        if loop_over(func, LOOP_VAR) is None:
             kernel = _verify_before(func, partition, target, plain)
         else:
             partition.verify(target, kt=_reduction_steps(plain))
@@ -154,7 +155,7 @@ def verify_persistent(func: tirx.PrimFunc, partition: WorkPartition, plain: Mapp
     scalars = _trailing_scalars(func, partition.runtime_arg_names)
     if _has_block_loops(func):
         raise _invalid("a loop over blockIdx is left", found="blockIdx", expected="none")
-    loop, visited = _loop_over(func, LOOP_VAR), _loop_over(func, SHARD_LOOP_VAR)
+    loop, visited = loop_over(func, LOOP_VAR), loop_over(func, SHARD_LOOP_VAR)
     assert loop is not None
     own: Mapping[str, tirx.PrimExpr] = scalars
     inlined: dict[tirx.Var, tirx.PrimExpr] = {}
@@ -249,26 +250,8 @@ def _trailing_scalars(func: tirx.PrimFunc, names: Sequence[str]) -> dict[str, ti
     return dict(zip(names, tail, strict=True))
 
 
-def _loop_over(func: tirx.PrimFunc, name: str) -> tirx.For | None:
-    found: list[tirx.For] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and str(node.loop_var.name) == name:
-            found.append(node)
-
-    tirx.stmt_functor.post_order_visit(func.body, visit)
-    return found[0] if found else None
-
-
 def _has_block_loops(func: tirx.PrimFunc) -> bool:
-    found: list[tirx.For] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and node.thread_binding is not None:
-            found.append(node)
-
-    tirx.stmt_functor.post_order_visit(func.body, visit)
-    return bool(found)
+    return any(loop.thread_binding is not None for loop in nodes(func.body, tirx.For))
 
 
 def _leading_binds(body: Any) -> list[tirx.Bind]:

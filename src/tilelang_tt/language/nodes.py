@@ -1,0 +1,37 @@
+"""Looking for things in TIR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tvm import tirx
+
+Node = TypeVar("Node")
+
+
+def nodes(root: Any, kind: type[Node]) -> list[Node]:
+    """Every node of ``kind`` in ``root``, what is inside first."""
+    found: list[Node] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, kind):
+            found.append(node)
+
+    tirx.stmt_functor.post_order_visit(root, visit)
+    return found
+
+
+def loop_over(func: tirx.PrimFunc, name: str) -> tirx.For | None:
+    """The loop whose variable is called ``name``, if ``func`` has one."""
+    return next((loop for loop in nodes(func.body, tirx.For) if str(loop.loop_var.name) == name), None)
+
+
+def is_one_of(node: Any, candidates: Iterable[Any]) -> bool:
+    """Whether ``node`` is the same as one of ``candidates``."""
+    return any(node.same_as(candidate) for candidate in candidates)
+
+
+def uses(expr: Any, var: tirx.Var) -> bool:
+    """Whether ``expr`` depends on ``var``."""
+    return is_one_of(var, tirx.analysis.undefined_vars(expr))
