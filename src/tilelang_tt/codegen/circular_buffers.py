@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import CapacityError, Code
 from ..formats import DataFormat, tile_bytes
 from ..program.spec import CircularBufferSpec
 from .cexpr import identifier
-from .tile_program import TensorBlock
+from .tile_program import TensorBlock, TensorTile, TileExpr, operands
 
 MAX_CIRCULAR_BUFFERS = 32
 
@@ -37,6 +38,10 @@ class CircularBuffer:
     def num_pages(self) -> int:
         """Pages that the buffer holds."""
         return self.block_pages * self.depth
+
+    def call(self, verb: Literal["reserve_back", "push_back", "wait_front", "pop_front"]) -> str:
+        """The statement of a kernel that does this with a block of the buffer."""
+        return f"cb_{verb}({self.name}, {self.block_pages});"
 
     def to_spec(self) -> CircularBufferSpec:
         """The buffer as the program's data."""
@@ -86,7 +91,17 @@ class CircularBuffers:
         return iter(self.by_name.values())
 
 
-def direct_name(source: TensorBlock, number: int) -> str:
-    """What the circular buffer for the ``number``-th block of a tensor in an expression is called after, of those of
-    one size."""
-    return f"{source.tensor}_direct_{source.rows}x{source.cols}" + (f"_{number + 1}" if number else "")
+def direct_names(value: TileExpr) -> dict[TensorBlock, str]:
+    """The blocks of tensors that an expression reads without a copy, left to right, with what the circular buffer of
+    each is called after."""
+    names: dict[TensorBlock, str] = {}
+    for leaf in operands(value):
+        if isinstance(leaf, TensorTile) and leaf.source not in names:
+            name = f"{leaf.source.tensor}_direct_{leaf.source.rows}x{leaf.source.cols}"
+            number = sum(_of_one_kind(leaf.source, other) for other in names)
+            names[leaf.source] = f"{name}_{number + 1}" if number else name
+    return names
+
+
+def _of_one_kind(a: TensorBlock, b: TensorBlock) -> bool:
+    return (a.tensor, a.rows, a.cols) == (b.tensor, b.rows, b.cols)

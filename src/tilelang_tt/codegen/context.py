@@ -19,10 +19,7 @@ from .streams import Define, For, Line, Node, Stream
 from .tile_program import Constant, Integer, TileProgram
 
 DST_TILES = 4
-"""Tiles of float32 that DST holds while the packer empties its other half.
-
-DST always runs in float32.
-"""
+"""Tiles that DST holds while the packer empties its other half: of float32, so that they fit whatever it holds."""
 
 
 @dataclass(frozen=True)
@@ -307,11 +304,11 @@ class Context:
 
     def reserve(self, buffer: CircularBuffer) -> None:
         """Wait for room for a block in ``buffer``, which the compute kernel is about to fill."""
-        self.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        self.compute.line(buffer.call("reserve_back"))
 
     def push(self, buffer: CircularBuffer) -> None:
         """Hand over the block that the compute kernel packed into ``buffer``."""
-        self.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        self.compute.line(buffer.call("push_back"))
 
     def pop_at_end(self, stream: Stream, tiles: Tiles) -> None:
         """``stream`` is the consumer of ``tiles``: it pops them where the current scope ends."""
@@ -341,8 +338,8 @@ class Context:
         buffer = popping.tiles.cb
         assert buffer is not None
         if popping.stream is self.compute and not popping.tiles.awaited:
-            self.compute.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
-        popping.stream.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
+            self.compute.line(buffer.call("wait_front"))
+        popping.stream.line(buffer.call("pop_front"))
         popping.tiles.stale = True
 
     def await_operands(self, value: Value) -> None:
@@ -356,7 +353,7 @@ class Context:
                     hint="use it before the next copy into it, or copy into another buffer",
                 )
             if not tiles.awaited and tiles.cb is not None:
-                self.compute.line(f"cb_wait_front({tiles.cb.name}, {tiles.cb.block_pages});")
+                self.compute.line(tiles.cb.call("wait_front"))
                 tiles.awaited = True
 
     def stage(self, buffer: CircularBuffer, rows: int, cols: int, fill: Callable[[Tiles], None]) -> Tiles:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .circular_buffers import direct_name
+from .circular_buffers import direct_names
 from .context import Context
 from .multicast import MulticastTensor
 from .streams import Define, Stream
-from .tile_program import Branch, Let, Load, Loop, Map, Statement, Store, TensorBlock, TensorTile, operands
+from .tile_program import Branch, Let, Load, Loop, Map, Statement, Store
 
 REST = "tt_rest"
 """The variable that counts the work tiles that others of a group have more."""
@@ -72,8 +72,8 @@ class _Rest:
         if stream is self.ctx.reader:
             tensor.receive(stream, buffer)
         elif stream is self.consumers[name]:
-            stream.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
-            stream.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
+            stream.line(buffer.call("wait_front"))
+            stream.line(buffer.call("pop_front"))
         if several:
             stream.close_branch()
 
@@ -84,12 +84,4 @@ def _blocks_read(statement: Statement) -> list[tuple[str, str]]:
         return [(statement.source.tensor, statement.dst)]
     if not isinstance(statement, (Map, Store)):
         return []
-    found: list[tuple[str, str]] = []
-    seen: list[TensorBlock] = []
-    for leaf in operands(statement.value):
-        if isinstance(leaf, TensorTile) and leaf.source not in seen:
-            base = direct_name(leaf.source, 0)
-            number = sum(direct_name(other, 0) == base for other in seen)
-            seen.append(leaf.source)
-            found.append((leaf.source.tensor, direct_name(leaf.source, number)))
-    return found
+    return [(source.tensor, name) for source, name in direct_names(statement.value).items()]

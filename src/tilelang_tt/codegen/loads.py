@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ..formats import BLOCK_BITS, ELEMENT_BYTES
 from . import metalium
-from .circular_buffers import CircularBuffer, direct_name
+from .circular_buffers import CircularBuffer, direct_names
 from .context import Context, Operand, Tiles, converted, times
 from .edges import seen_edges
 from .parts_of_tiles import SPREAD_NAMES
 from .shards import input_shard, part_of_shard, whole_shard
 from .streams import Stream
-from .tile_program import Load, Picked, TensorBlock
+from .tile_program import Load, Picked, TensorBlock, TileExpr
 from .uses import Uses
 from .vectors import needs_replication, replicated, turned
 
@@ -45,10 +45,11 @@ class Loads:
         self.consumers: dict[str, Stream] = {}
         self._edges = seen_edges(ctx.program)
         self._direct: dict[TensorBlock, Tiles] = {}
+        self._direct_names: dict[TensorBlock, str] = {}
 
-    def begin_statement(self) -> None:
+    def begin_expression(self, value: TileExpr) -> None:
         """Blocks that expressions read without a copy are brought anew for every statement."""
-        self._direct = {}
+        self._direct, self._direct_names = {}, direct_names(value)
 
     def load(self, group: Sequence[Load]) -> None:
         """Adjacent loads: all their reads are in flight before the one barrier."""
@@ -88,7 +89,7 @@ class Loads:
                 self.ctx.reader.line(read.share)
             if read.source.picked is not None:
                 self._spread(read.buffer, read.source, read.source.picked)
-            self.ctx.reader.line(f"cb_push_back({read.buffer.name}, {read.buffer.block_pages});")
+            self.ctx.reader.line(read.buffer.call("push_back"))
 
     def _spread(self, buffer: CircularBuffer, source: TensorBlock, picked: Picked) -> None:
         """The reader makes whole tiles of what was picked of them."""
@@ -127,13 +128,13 @@ class Loads:
         consumer = self.consumers[name] = ctx.writer if self.uses.passes_through(name) else ctx.compute
         ctx.pop_at_end(consumer, tiles)
         started.append(self._start_reads(source, name, tiles, buffer))
-        consumer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
+        consumer.line(buffer.call("wait_front"))
         return tiles
 
     def _start_reads(self, source: TensorBlock, name: str, tiles: Tiles, buffer: CircularBuffer) -> _Started:
         reader, multicast = self.ctx.reader, self.ctx.multicasts.get(source.tensor)
         accessor = self.ctx.accessor("reader", source.tensor)
-        reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        reader.line(buffer.call("reserve_back"))
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
         if multicast is not None:
             multicast.begin_reads(reader)
@@ -187,10 +188,8 @@ class Loads:
     def direct_tiles(self, source: TensorBlock) -> Tiles:
         """A block of a tensor that an expression reads without a copy: brought once for all its readings."""
         if source not in self._direct:
-            base = direct_name(source, 0)
-            name = direct_name(source, sum(direct_name(other, 0) == base for other in self._direct))
             started: list[_Started] = []
-            self._direct[source] = self._tensor_tiles(source, name, started)
+            self._direct[source] = self._tensor_tiles(source, self._direct_names[source], started)
             self._finish_reads(started)
         return self._direct[source]
 

@@ -123,8 +123,8 @@ class _Lowering:
 
     def _group(self, group: list[Statement]) -> None:
         first = group[0]
-        self.loads.begin_statement()
         if isinstance(first, (Map, Store)):
+            self.loads.begin_expression(first.value)
             self._rescue(loaded_in(first), self.ctx.liveness.before(first))
         if isinstance(first, Load):
             self._loads([load for load in group if isinstance(load, Load)])

@@ -81,10 +81,10 @@ class MulticastTensor:
 
     def receive(self, reader: Stream, buffer: CircularBuffer) -> None:
         """Take a block, on a core that never sends it."""
-        reader.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        reader.line(buffer.call("reserve_back"))
         reader.line(f"{metalium.MULTICAST_READY_NAME}({self.name});")
         reader.line(self.share(f"get_write_ptr({buffer.name})", buffer.block_pages * buffer.page_size))
-        reader.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
+        reader.line(buffer.call("push_back"))
 
     def share(self, address: str, size: int) -> str:
         """The statement that brings the block at ``address`` of the sender, of ``size`` bytes, to all."""

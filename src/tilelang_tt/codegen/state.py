@@ -54,7 +54,7 @@ def begin_states(ctx: Context, loop: Loop, accumulators: Collection[str]) -> lis
 def enter_states(ctx: Context, states: Sequence[State]) -> None:
     """At the start of an iteration the buffers hold what the one before left."""
     for state in states:
-        ctx.compute.line(f"cb_wait_front({state.buffer.name}, {state.buffer.block_pages});")
+        ctx.compute.line(state.buffer.call("wait_front"))
         state.value = Operand(state.tiles(), state.name)
         ctx.values[state.name] = state.value
 
@@ -67,7 +67,7 @@ def leave_states(ctx: Context, states: Sequence[State]) -> None:
         evaluate(ctx, ctx.values[state.name], state.tiles())
         ctx.push(state.buffer)
     for state in changed:
-        ctx.compute.line(f"cb_pop_front({state.buffer.name}, {state.buffer.block_pages});")
+        ctx.compute.line(state.buffer.call("pop_front"))
         assert state.value is not None
         state.value.tiles.stale = True
 
@@ -76,7 +76,7 @@ def end_states(ctx: Context, states: Sequence[State]) -> None:
     """After the loop the buffers hold what the last iteration left."""
     for state in states:
         ctx.carrying.remove(state.buffer)
-        ctx.compute.line(f"cb_wait_front({state.buffer.name}, {state.buffer.block_pages});")
+        ctx.compute.line(state.buffer.call("wait_front"))
         tiles = state.tiles()
         ctx.values[state.name] = Operand(tiles, state.name)
         ctx.pop_at_end(ctx.compute, tiles)

@@ -54,12 +54,12 @@ class Stores:
             purpose=f"finished blocks of {target.tensor}",
         )
         tiles = Tiles(target.rows, target.cols, buffer, row_stride=target.cols)
-        ctx.compute.line(f"cb_reserve_back({buffer.name}, {buffer.block_pages});")
+        ctx.reserve(buffer)
         evaluate(ctx, value, tiles)
-        ctx.compute.line(f"cb_push_back({buffer.name}, {buffer.block_pages});")
-        ctx.writer.line(f"cb_wait_front({buffer.name}, {buffer.block_pages});")
+        ctx.push(buffer)
+        ctx.writer.line(buffer.call("wait_front"))
         self._write_pages(target, tiles)
-        ctx.writer.line(f"cb_pop_front({buffer.name}, {buffer.block_pages});")
+        ctx.writer.line(buffer.call("pop_front"))
 
     def _check_shared_exponents(self, target: TensorBlock) -> None:
         """What is computed in padding may be anything, and would cost the elements beside it their exponent."""
@@ -85,7 +85,7 @@ class Stores:
         if not mine or value.tiles.cb.data_format != ctx.staging[target.tensor].data_format:
             return None
         mine[0].stream = ctx.writer
-        ctx.writer.line(f"cb_wait_front({value.tiles.cb.name}, {value.tiles.cb.block_pages});")
+        ctx.writer.line(value.tiles.cb.call("wait_front"))
         return value.tiles
 
     def _write_pages(self, target: TensorBlock, tiles: Tiles) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .circular_buffers import direct_name
+from .circular_buffers import direct_names
 from .context import Context
 from .liveness import stays_in_its_scope
 from .tile_program import (
@@ -12,9 +12,7 @@ from .tile_program import (
     Map,
     Statement,
     Store,
-    TensorTile,
     TileProgram,
-    operands,
     reads,
     sets,
     walk,
@@ -63,8 +61,7 @@ def loaded_in(outer: Statement) -> list[str]:
         if isinstance(statement, Load):
             names.append(statement.dst)
         elif isinstance(statement, (Map, Store)):
-            sources = [leaf.source for leaf in operands(statement.value) if isinstance(leaf, TensorTile)]
-            names += [direct_name(source, number) for source in sources for number in range(len(sources))]
+            names += direct_names(statement.value).values()
     return list(dict.fromkeys(names))
 
 
