@@ -6,8 +6,8 @@ import kernels
 import pytest
 
 import tilelang_tt as tt
-from tilelang_tt.codegen.matmul import subblock
-from tilelang_tt.codegen.streams import Configure, Define, For, Line, Stream, settle_configurations, without_unused
+from tilelang_tt.codegen.cpp.streams import Configure, Define, For, Line, Stream, settle_configurations, without_unused
+from tilelang_tt.codegen.lower.matmul import subblock
 from tilelang_tt.layout import block_sharded, height_sharded
 
 

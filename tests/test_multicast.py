@@ -15,8 +15,9 @@ from tilelang import language as T
 
 import tilelang_tt as tt
 from tilelang_tt import attrs
-from tilelang_tt.codegen.multicast import MulticastTensor, check_lock_step
-from tilelang_tt.codegen.tile_program import Branch, Let, Load, Loop, TensorBlock, TileProgram
+from tilelang_tt.codegen.lower.multicast import MulticastTensor, check_lock_step
+from tilelang_tt.codegen.tile_program.expressions import TensorBlock
+from tilelang_tt.codegen.tile_program.statements import Branch, Let, Load, Loop, TileProgram
 from tilelang_tt.devices import load_device
 from tilelang_tt.errors import Code, ScheduleError, TTError
 from tilelang_tt.language.kernel import read_kernel
@@ -335,7 +336,7 @@ def test_the_reader_says_what_it_does():
 
 
 def test_more_than_there_are_semaphores_for():
-    from tilelang_tt.codegen.multicast import multicast_tensors
+    from tilelang_tt.codegen.lower.multicast import multicast_tensors
 
     made = made_for((4, 8), "block_2d(2,4)", "A")
     many = dataclasses.replace(made, multicast={f"A{i}": made.multicast["A"] for i in range(9)})

@@ -26,17 +26,17 @@ from ..program.spec import (
     TensorSpec,
 )
 from ..transform.grid_to_persistent_tt import SHARD_COORD_VARS, SHARD_LOOP_VAR
-from . import metalium
 from .cexpr import identifier
-from .context import Context, Shard, Staging
-from .extract import extract
-from .hazards import refuse_reading_back
-from .l1 import check_l1
-from .lower import lower
-from .multicast import check_lock_step, multicast_tensors
-from .render import buffer_indices, render_kernel
-from .streams import Define, Line, Node, Stream, configurations, settle_configurations, without_unused
-from .tile_program import TensorInfo, TileProgram
+from .cpp import metalium
+from .cpp.l1 import check_l1
+from .cpp.render import buffer_indices, render_kernel
+from .cpp.streams import Define, Line, Node, Stream, configurations, settle_configurations, without_unused
+from .from_tir.extract import extract
+from .lower.context import Context, Shard, Staging
+from .lower.multicast import check_lock_step, multicast_tensors
+from .lower.walk import lower
+from .tile_program.hazards import refuse_reading_back
+from .tile_program.statements import TensorInfo, TileProgram
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from copy import copy
 from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
-from . import metalium
+from .cpp import metalium
 
 _INFIX = {tirx.Add: ("+", 4), tirx.Sub: ("-", 4), tirx.Mul: ("*", 5), tirx.FloorDiv: ("/", 5), tirx.FloorMod: ("%", 5)}
 _COMPARE = {tirx.LT: "<", tirx.LE: "<=", tirx.GT: ">", tirx.GE: ">=", tirx.EQ: "==", tirx.NE: "!="}
@@ -201,3 +201,23 @@ def _signed(sides: tuple[tirx.PrimExpr, ...], names: Names) -> list[str]:
 
 def _is_choice(expr: tirx.PrimExpr) -> bool:
     return isinstance(expr, tirx.Call) and str(expr.op.name).endswith("if_then_else")
+
+
+# ---- arithmetic on C++ index expressions ----------------------------------------------------------------------------
+
+
+def plus(a: str, b: str | int) -> str:
+    """``a + b``, constants folded."""
+    b = str(b)
+    if a.isdigit() and b.isdigit():
+        return str(int(a) + int(b))
+    return b if a == "0" else a if b == "0" else f"{a} + {b}"
+
+
+def times(a: str, factor: int) -> str:
+    """``a * factor``, constants folded."""
+    if a.isdigit():
+        return str(int(a) * factor)
+    if factor == 1:
+        return a
+    return f"{a} * {factor}" if a.replace("_", "").isalnum() else f"({a}) * {factor}"

@@ -1,0 +1,1 @@
+"""Streams, circular buffers and their C++."""

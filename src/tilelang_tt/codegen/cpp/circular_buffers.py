@@ -1,0 +1,90 @@
+"""The circular buffers of a program, as lowering asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...errors import CapacityError, Code
+from ...formats import DataFormat, tile_bytes
+from ...program.spec import CircularBufferSpec
+from ..cexpr import identifier
+
+MAX_CIRCULAR_BUFFERS = 32
+
+
+@dataclass
+class CircularBuffer:
+    """One circular buffer; ``block_pages`` pages are pushed at a time, ``depth`` such blocks fit."""
+
+    index: int
+    name: str
+    data_format: DataFormat
+    block_pages: int
+    depth: int
+    purpose: str
+    tensor: str | None = None
+    unpack_to_dest_fp32: bool = False
+    feeds_matrix_engine: bool = False
+
+    @property
+    def page_size(self) -> int:
+        """Bytes of one hardware tile."""
+        return tile_bytes(self.data_format)
+
+    @property
+    def num_pages(self) -> int:
+        """Pages that the buffer holds."""
+        return self.block_pages * self.depth
+
+    def call(self, verb: Literal["reserve_back", "push_back", "wait_front", "pop_front"]) -> str:
+        """The statement of a kernel that does this with a block of the buffer."""
+        return f"cb_{verb}({self.name}, {self.block_pages});"
+
+    def to_spec(self) -> CircularBufferSpec:
+        """The buffer as the program's data."""
+        return CircularBufferSpec(
+            index=self.index,
+            name=self.name,
+            data_format=self.data_format,
+            page_size=self.page_size,
+            num_pages=self.num_pages,
+            tensor=self.tensor,
+            unpack_to_dest_fp32=self.unpack_to_dest_fp32 and not self.feeds_matrix_engine,
+        )
+
+
+@dataclass
+class CircularBuffers:
+    """All of them, by name; indices in order of creation."""
+
+    by_name: dict[str, CircularBuffer] = field(default_factory=dict)
+
+    def new(
+        self, name: str, data_format: DataFormat, pages: int, depth: int, purpose: str, tensor: str | None = None
+    ) -> CircularBuffer:
+        """A new circular buffer called after ``name``.
+
+        Raises:
+            CapacityError: ``l1-capacity``, when a core has no circular buffer left.
+        """
+        index = len(self.by_name)
+        if index == MAX_CIRCULAR_BUFFERS:
+            raise CapacityError(
+                Code.L1_CAPACITY,
+                "the kernel needs more circular buffers than a core has",
+                subject=name,
+                found=f"{index + 1} ({', '.join(self.by_name)}, {name})",
+                expected=f"at most {MAX_CIRCULAR_BUFFERS}",
+                hint="copy fewer tensors at a time, or split the kernel",
+            )
+        unique = f"cb_{identifier(name)}"
+        while unique in self.by_name:
+            unique += "_"
+        buffer = CircularBuffer(index, unique, data_format, pages, depth, purpose, tensor)
+        self.by_name[unique] = buffer
+        return buffer
+
+    def __iter__(self) -> Iterator[CircularBuffer]:
+        return iter(self.by_name.values())

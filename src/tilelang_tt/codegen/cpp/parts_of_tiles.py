@@ -1,0 +1,72 @@
+"""What data movement kernels do with parts of tiles: spread a row, a column or an element, write a row.
+
+Tiles are four faces of 16 x 16 elements; a word holds one element of 4 bytes or two of 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..tile_program.expressions import Broadcast
+
+SPREAD_NAMES: Mapping[Broadcast, str] = MappingProxyType(
+    {"row": "spread_row", "col": "spread_column", "all": "spread_element"}
+)
+"""The function for what lies so."""
+
+_SPREAD = {
+    "spread_row": """\
+template <uint32_t bytes>
+inline void spread_row(uint32_t address, uint32_t row) {
+    constexpr uint32_t words = 16 * bytes / 4, face = 16 * words;
+    auto* const tile = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+    for (uint32_t half = 0; half < 2; ++half) {
+        for (uint32_t word = 0; word < words; ++word) {
+            auto* const column = tile + half * face + word;
+            const uint32_t value = column[(row / 16) * 2 * face + (row % 16) * words];
+            for (uint32_t r = 0; r < 32; ++r) column[(r / 16) * 2 * face + (r % 16) * words] = value;
+        }
+    }
+}
+""",
+    "spread_column": """\
+template <uint32_t bytes>
+inline void spread_column(uint32_t address, uint32_t column) {
+    constexpr uint32_t words = 16 * bytes / 4, face = 16 * words;
+    auto* const tile = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+    for (uint32_t r = 0; r < 32; ++r) {
+        auto* const row = tile + (r / 16) * 2 * face + (r % 16) * words;
+        uint32_t value = row[(column / 16) * face + (column % 16) * bytes / 4];
+        if (bytes == 2) value = (column % 2 ? value >> 16 : value & 0xffff) * 0x10001;
+        for (uint32_t word = 0; word < words; ++word) row[word] = row[face + word] = value;
+    }
+}
+""",
+    "spread_element": """\
+template <uint32_t bytes>
+inline void spread_element(uint32_t address, uint32_t row, uint32_t column) {
+    const uint32_t at = (row / 16) * 512 + (column / 16) * 256 + (row % 16) * 16 + column % 16;
+    auto* const tile = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+    uint32_t value = tile[at * bytes / 4];
+    if (bytes == 2) value = (at % 2 ? value >> 16 : value & 0xffff) * 0x10001;
+    for (uint32_t word = 0; word < 256 * bytes; ++word) tile[word] = value;
+}
+""",
+}
+"""Of a tile in L1: one row in all rows, one column in all columns, one element everywhere."""
+
+WRITE_ROW_NAME = "write_row"
+_WRITE_ROW = """\
+// One row of elements of a tile, which is 16 of each of two faces.
+template <typename Accessor>
+inline void write_row(uint32_t page, const Accessor& tensor, uint32_t address, uint32_t row, uint32_t bytes) {
+    for (uint32_t half = 0; half < 2; ++half) {
+        const uint32_t offset = ((row / 16) * 512 + half * 256 + (row % 16) * 16) * bytes;
+        noc_async_write_page(page, tensor, address + offset, 16 * bytes, offset);
+    }
+}
+"""
+
+PARTS_OF_TILES: Mapping[str, str] = MappingProxyType({**_SPREAD, WRITE_ROW_NAME: _WRITE_ROW})
+"""C++ functions by name."""

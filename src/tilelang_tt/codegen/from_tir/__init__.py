@@ -1,0 +1,1 @@
+"""From a persistent function's TIR to a tile program."""

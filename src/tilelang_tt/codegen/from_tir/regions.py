@@ -1,0 +1,210 @@
+"""Regions of tensors, and integers that are the same for all elements, as the tile program has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import arith, tirx
+
+from ...errors import Code, SourceLocation, UnsupportedError
+from ...formats import TILE
+from ...language import tile_ops
+from ...transform.grid_to_persistent_tt import is_one
+from ..cexpr import Names, cexpr
+from ..tile_program.expressions import Picked, Rectangle, TensorBlock
+from ..tile_program.statements import ReadScalar
+from .access import Access, access
+from .parts import rectangle
+
+
+@dataclass(frozen=True)
+class Regions:
+    """How a kernel indexes its tensors; ``analyzer`` knows what its variables may be."""
+
+    analyzer: arith.Analyzer
+    names: Names
+    float16_as: str | None
+    """What float16 is computed as, where that is not float16."""
+
+    def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
+        """How ``buffer[indices]`` moves with the parallel loops."""
+        return access(buffer, indices, loops, self.analyzer)
+
+    def scalar(self, expr: Any) -> str:
+        """An integer that is the same for all elements, as a C++ expression."""
+        return cexpr(self.analyzer.simplify(expr), self.names)
+
+    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
+        """A region of a tensor in hardware tiles, or one row, one column or one element of it.
+
+        Raises:
+            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix along the rest.
+        """
+        shape: list[Any] = list(region.buffer.shape)
+        mins, extents = list(region.mins), list(region.extents)
+        is_vector = len(shape) == 1 and extents[0] > 1
+        if len(shape) == 1:
+            shape = [tirx.IntImm("int32", 1), *shape]
+            mins, extents = [tirx.IntImm("int32", 0), *mins], [1, *extents]
+        if any(extent != 1 for extent in extents[:-2]):
+            raise refused(
+                f"a block of {region.name} spans several matrices",
+                region.name,
+                found=extents,
+                expected="the last two dimensions",
+            )
+        tensor_tiles = [self.analyzer.simplify(_tiles_along(size)) for size in shape[-2:]]
+        rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
+        past = [self._may_reach_past(*axis) for axis in zip(mins[-2:], extents[-2:], shape[-2:], strict=True)]
+        return TensorBlock(
+            tensor=region.name,
+            leading=self.scalar(_matrix_number(mins, shape)),
+            row=self._tile_index(mins[-2], extents[-2], region),
+            col=self._tile_index(mins[-1], extents[-1], region),
+            rows=rows,
+            cols=cols,
+            tensor_rows=self.scalar(tensor_tiles[0]),
+            tensor_cols=self.scalar(tensor_tiles[1]),
+            is_vector=is_vector,
+            past_rows=past[0],
+            past_cols=past[1],
+            leading_inside=self._inside(mins[:-2], shape[:-2]),
+            picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
+            last_rows=self._in_last_tile(shape[-2]),
+            last_cols=self._in_last_tile(shape[-1]),
+        )
+
+    def read_scalar(self, load: tirx.BufferLoad, var: str, location: SourceLocation | None) -> ReadScalar:
+        """The statement that reads an element of a tensor."""
+        zero, tile = tirx.IntImm("int32", 0), tirx.IntImm("int32", TILE)
+        indices = [zero] * (2 - len(load.indices)) + [self.analyzer.simplify(index) for index in load.indices]
+        shape = [tile] * (2 - len(load.indices)) + list(load.buffer.shape)
+        inside = self._inside(indices, shape)
+        rows, cols = map(_tiles_along, shape[-2:])
+        row, col = (tirx.floordiv(index, tile) for index in indices[-2:])
+        return ReadScalar(
+            var,
+            str(load.buffer.name),
+            page=self.scalar((_matrix_number(indices, shape) * rows + row) * cols + col),
+            row=self.scalar(tirx.floormod(indices[-2], tile)),
+            col=self.scalar(tirx.floormod(indices[-1], tile)),
+            inside=inside or None,
+            location=location,
+        )
+
+    def target(self, region: tile_ops.Region) -> TensorBlock:
+        """A region of a tensor that is written.
+
+        Raises:
+            UnsupportedError: ``unsupported``, for a column or an element of others in their tiles.
+        """
+        block = self.tensor_block(region)
+        if block.picked is not None and not block.picked.alone and block.picked.lies != "row":
+            what = "one element" if block.picked.lies == "all" else "one column"
+            raise refused(
+                f"{what} of {region.name} is written, among others in a hardware tile",
+                region.name,
+                found=f"{list(region.extents)} of {list(region.buffer.shape)}",
+                expected="whole tiles or whole rows of elements",
+                hint="write a row, or a tensor that has nothing else",
+            )
+        return block
+
+    def _in_last_tile(self, size: Any) -> str:
+        """How many of ``size`` elements lie in the last hardware tile, as a C++ expression."""
+        return self.scalar(tirx.floormod(size + (TILE - 1), TILE) + 1)
+
+    def _may_reach_past(self, first: Any, extent: int, size: Any) -> bool:
+        """Whether a block may have tiles past those of a tensor of ``size`` elements."""
+        covered = 1 if extent == 1 else -(-extent // TILE) * TILE
+        end = _tiles_along(size) * TILE
+        return not (self.analyzer.can_prove(first >= 0) and self.analyzer.can_prove(first + covered <= end))
+
+    def _picked(self, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any]) -> Picked | None:
+        """The row, column or element that a block of extent 1 is."""
+        if all(extent > 1 for extent in extents):
+            return None
+        tile = tirx.IntImm("int32", TILE)
+        row, col = (
+            self.scalar(tirx.floormod(first, tile)) if extent == 1 else None
+            for first, extent in zip(mins, extents, strict=True)
+        )
+        return Picked(row, col, all(is_one(size) for size, extent in zip(shape, extents, strict=True) if extent == 1))
+
+    def _inside(self, indices: Sequence[Any], shape: Sequence[Any]) -> str:
+        """Which of ``indices`` have to be below ``shape`` when the kernel runs, as a C++ condition; "" where all are
+        known to be."""
+        return " && ".join(
+            f"uint32_t({self.scalar(index)}) < {self.scalar(size)}"
+            for index, size in zip(indices, shape, strict=True)
+            if not (self.analyzer.can_prove(index >= 0) and self.analyzer.can_prove(index < size))
+        )
+
+    def _tile_index(self, index: tirx.PrimExpr, extent: int, region: tile_ops.Region) -> str:
+        tile = tirx.IntImm("int32", TILE)
+        if extent > 1 and not self.analyzer.can_prove_equal(tirx.floormod(index, tile), tirx.IntImm("int32", 0)):
+            raise refused(
+                f"a block of {region.name} does not begin at a hardware tile",
+                region.name,
+                found=f"index {index}",
+                expected=f"a multiple of {TILE}",
+            )
+        return self.scalar(tirx.floordiv(index, tile))
+
+    def _tiles(
+        self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any], region: tile_ops.Region
+    ) -> int:
+        """The hardware tiles of a block along ``axis``: whole ones, up to the tensor's end, or part of one."""
+        extent = extents[axis]
+        if extent > 1 and extent % TILE and not self.analyzer.can_prove(mins[axis] + extent >= shape[axis]):
+            raise refused(
+                f"a block of {region.name} is not whole hardware tiles",
+                region.name,
+                found=f"{extent} elements",
+                expected=f"a multiple of {TILE}",
+            )
+        return -(-extent // TILE)
+
+    def part(self, region: tile_ops.Region) -> Rectangle | None:
+        """A region of an on-chip buffer in hardware tiles; None for all of it.
+
+        Raises:
+            UnsupportedError: ``unsupported``, unless it is whole tiles of the buffer.
+        """
+        return rectangle(region, self.analyzer, self.scalar)
+
+
+def _matrix_number(indices: Sequence[Any], shape: Sequence[Any]) -> Any:
+    """Which of the matrices that the leading dimensions count ``indices`` lie in."""
+    number: Any = tirx.IntImm("int32", 0)
+    for index, size in zip(indices[:-2], shape[:-2], strict=True):
+        number = number * size + index
+    return number
+
+
+def _tiles_along(size: Any) -> Any:
+    """The hardware tiles of ``size`` elements."""
+    return tirx.floordiv(size + (TILE - 1), TILE)
+
+
+def check_whole(region: tile_ops.Region) -> None:
+    """On-chip buffers are written as wholes."""
+    shape = tuple(int(dim) for dim in region.buffer.shape)
+    whole = all(isinstance(first, tirx.IntImm) and int(first) == 0 for first in region.mins)
+    if not whole or region.extents != shape:
+        raise refused(
+            f"a part of on-chip buffer {region.name} is written",
+            region.name,
+            found=f"{list(region.extents)} at {[str(first) for first in region.mins]}",
+            expected=f"the whole buffer, {list(shape)}",
+            hint="compute the parts in buffers of their own",
+        )
+
+
+def refused(
+    message: str, subject: str, *, found: object = None, expected: object = None, hint: str | None = None
+) -> UnsupportedError:
+    """The error for a construct that has no lowering."""
+    return UnsupportedError(Code.UNSUPPORTED, message, subject=subject, found=found, expected=expected, hint=hint)

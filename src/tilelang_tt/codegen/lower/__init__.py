@@ -1,0 +1,1 @@
+"""From a tile program to the streams of the three kernels."""

@@ -1,0 +1,246 @@
+"""Element-wise evaluation: batches of tiles go through DST, an expression's operations applied to each in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...formats import TILE, DataFormat, rounded_number, working_format
+from ..cexpr import plus
+from ..cpp import metalium
+from ..tile_program.expressions import Constant
+from .context import DST_TILES, Context, float_bits, largest_divisor
+from .recipes import Step
+from .steps import Schedule, schedule
+from .values import Apply, Indices, Operand, Select, Tiles, Value, converted, is_integer, leaves
+
+
+def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
+    """Compute ``value`` for a block of tiles and pack it to ``target``, whose pages are reserved."""
+    assert target.cb is not None
+    value = converted(value, target.cb.data_format == "Int32")
+    value = rounded_by_packer(value, target.cb.data_format)
+    ctx.await_operands(value)
+    if ctx.held is not None and not _fits_around_accumulator(ctx, value, target):
+        ctx.free_dst()
+        ctx.await_operands(value)
+    plan = schedule(value)
+    if plan.registers > DST_TILES:
+        _evaluate_in_parts(ctx, value, target)
+    elif ctx.held is not None:
+        _evaluate_in_place(ctx, plan, target)
+    else:
+        _evaluate_batches(ctx, plan, target)
+
+
+def _evaluate_in_parts(ctx: Context, value: Value, target: Tiles) -> None:
+    """Compute what an operation takes beforehand where all at once needs more tiles than DST holds."""
+    ctx.free_dst()
+    ctx.scopes.append([])
+    rest = _in_parts(ctx, value, target)
+    ctx.await_operands(rest)
+    _evaluate_batches(ctx, schedule(rest), target)
+    ctx.end_scope()
+
+
+def _in_parts(ctx: Context, value: Value, target: Tiles) -> Value:
+    """The outermost operation of ``value``, what it takes computed."""
+    if isinstance(value, Select):
+        parts = (value.condition, value.a, value.b)
+        return Select(*(_beforehand(ctx, part, target) for part in parts))
+    assert isinstance(value, Apply)
+    if value.b is None:
+        return Apply(value.op, _beforehand(ctx, value.a, target))
+    return Apply(value.op, _beforehand(ctx, value.a, target), _beforehand(ctx, value.b, target))
+
+
+def _beforehand(ctx: Context, part: Value, target: Tiles) -> Value:
+    if not isinstance(part, (Apply, Select)):
+        return part
+    pages, data_format = target.rows * target.cols, "Int32" if is_integer(part) else "Float32"
+    name = f"part_{data_format}_{pages}"
+    buffer = ctx.spare_buffer("part", name, data_format, pages, purpose="part of an expression")
+    tiles = ctx.stage(buffer, target.rows, target.cols, lambda inner: evaluate(ctx, part, inner))
+    return Operand(tiles, "part")
+
+
+def rounded_by_packer(value: Value, data_format: DataFormat) -> Value:
+    """``value`` without a rounding that packing it in ``data_format`` does anyway."""
+    while isinstance(value, Apply) and value.op == metalium.ROUNDING.get(data_format):
+        value = value.a
+    return value
+
+
+def rounded(ctx: Context, name: str, value: Value) -> Value:
+    """``value`` as the on-chip buffer ``name`` holds it: rounded to its dtype."""
+    data_format = ctx.format_of(name)
+    if data_format not in metalium.ROUNDING or _is_exact(value, data_format):
+        return value
+    if isinstance(value, Constant):
+        return Constant(float(rounded_number(value.value, ctx.program.block(name).dtype)))
+    return Apply(metalium.ROUNDING[data_format], value)
+
+
+_KEEPS_EXACT = frozenset({"max", "min", "neg", "abs", "relu", "sign", *metalium.COMPARE})
+
+
+def _is_exact(value: Value, data_format: DataFormat) -> bool:
+    """Whether ``data_format`` holds every element of ``value``, by its operations alone."""
+    if isinstance(value, Operand):
+        return value.tiles.cb is not None and working_format(value.tiles.cb.data_format) == data_format
+    if isinstance(value, Select):
+        return _is_exact(value.a, data_format) and _is_exact(value.b, data_format)
+    if isinstance(value, Apply):
+        parts = [value.a] if value.b is None else [value.a, value.b]
+        exact = value.op in _KEEPS_EXACT and all(_is_exact(part, data_format) for part in parts)
+        return exact or value.op in metalium.COMPARE or value.op == metalium.ROUNDING[data_format]
+    return isinstance(value, Constant) and value.value in (0.0, 1.0, -1.0, float("inf"), -float("inf"))
+
+
+def materialise(ctx: Context, name: str, value: Value) -> Tiles:
+    """``value`` of the on-chip buffer ``name`` as tiles in a circular buffer, which the buffer then holds."""
+    if isinstance(value, Operand) and value.tiles.cb is not None and not value.access:
+        return value.tiles
+    tiles = stage_value(ctx, name, value)
+    ctx.values[name] = Operand(tiles, name)
+    return tiles
+
+
+def stage_value(ctx: Context, name: str, value: Value) -> Tiles:
+    """``value``, of the shape and format of the on-chip buffer ``name``, as tiles in a circular buffer."""
+    ctx.await_operands(value)
+    rows, cols = ctx.shape(name)
+    buffer = ctx.spare_buffer("value", name, ctx.format_of(name), rows * cols, purpose=f"computed {name}")
+    return ctx.stage(buffer, rows, cols, lambda target: evaluate(ctx, value, target))
+
+
+def _fits_around_accumulator(ctx: Context, value: Value, target: Tiles) -> bool:
+    """Whether the accumulator in DST can be finished there: it comes first, and scratch registers need not be clean."""
+    assert ctx.held is not None
+    inside = [leaf for leaf in leaves(value) if leaf.tiles is ctx.held.tiles]
+    plan = schedule(value)
+    first = bool(plan.steps) and plan.steps[0].kind == "held" and plan.result == 0
+    tiles = target.rows * target.cols
+    return len(inside) == 1 and first and not plan.clean and tiles + plan.registers - 1 <= DST_TILES
+
+
+def _evaluate_in_place(ctx: Context, plan: Schedule, target: Tiles) -> None:
+    """Tile t of the accumulator is in register t; the scratch registers behind them serve one tile after the other."""
+    assert target.cb is not None
+    tiles = [(row, col) for row in range(target.rows) for col in range(target.cols)]
+
+    def apply(step: Step, number: int) -> None:
+        row, col = tiles[number]
+        _apply(
+            ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, str(row), str(col), target
+        )
+
+    if plan.registers == 1:
+        for step in plan.steps:
+            for number in range(len(tiles)):
+                apply(step, number)
+    else:
+        for number in range(len(tiles)):
+            for step in plan.steps:
+                apply(step, number)
+    ctx.held = None
+    ctx.hand_to_packer(target.cb, [(number, target.index(row, col)) for number, (row, col) in enumerate(tiles)])
+
+
+def _evaluate_batches(ctx: Context, plan: Schedule, target: Tiles) -> None:
+    assert target.cb is not None
+    batch = largest_divisor(target.cols, DST_TILES // plan.registers)
+    compute = ctx.compute
+    compute.open_loop("i", target.rows)
+    compute.open_loop("j", target.cols, batch)
+    compute.line("tile_regs_acquire();")
+    for step in plan.steps:
+        for tile in range(batch):
+            first = tile * plan.registers
+            _apply(ctx, step, lambda register, first=first: first + register, "i", plus("j", tile), target)
+    moves = [(tile * plan.registers + plan.result, target.index("i", plus("j", tile))) for tile in range(batch)]
+    ctx.hand_to_packer(target.cb, moves)
+    compute.close_loop()
+    compute.close_loop()
+
+
+def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, col: str, target: Tiles) -> None:
+    """Emit one step for the tile at (row, col); ``register`` maps virtual registers to DST."""
+    out = register(step.out)
+    if step.kind == "fetch":
+        _fetch(ctx, step.operands[0], out, row, col, target)
+    elif step.kind == "broadcast":
+        _broadcast(ctx, step.operands[0], out, col)
+    elif step.kind == "matrix":
+        _on_two_buffers(ctx, step, out, row, col)
+    elif step.kind == "fill":
+        _sfpu(ctx, metalium.FILL, a=out, bits=float_bits(step.number))
+    elif step.kind == "unary":
+        _sfpu(ctx, metalium.UNARY[step.op], a=out)
+    elif step.kind == "scalar":
+        _sfpu(ctx, metalium.SCALAR[step.op], a=out, bits=float_bits(step.number))
+    elif step.kind == "numbers":
+        tiles = ctx.indices("row" if step.op == "row" else "column")
+        _fetch(ctx, Operand(tiles, step.op, "single"), out, row, col, target)
+    elif step.kind == "offset":
+        assert step.indices is not None
+        _sfpu(ctx, metalium.SCALAR["add"], a=out, bits=_offset(step.indices, row, col))
+    elif step.kind == "fill_int32":
+        _sfpu(ctx, metalium.FILL_INT32, a=out, bits=step.text)
+    elif step.kind == "first_int32":
+        assert step.indices is not None
+        _sfpu(ctx, metalium.FILL_INT32, a=out, bits=_first(step.indices, row, col))
+    elif step.kind == "copy":
+        _sfpu(ctx, metalium.DUPLICATE, a=out, b=register(step.b))
+    elif step.kind == "select":
+        _sfpu(ctx, metalium.WHERE[step.op], a=out, b=register(step.b), c=register(step.c))
+    elif step.kind == "binary":
+        _sfpu(ctx, metalium.BINARY[step.op], a=out, b=register(step.b))
+
+
+def _offset(indices: Indices, row: str, col: str) -> str:
+    """The number of a tile's first element, as the bits of a float."""
+    return f"{metalium.FLOAT_BITS_NAME}({_first(indices, row, col)})"
+
+
+def _first(indices: Indices, row: str, col: str) -> str:
+    """The number of a tile's first element, a C++ expression."""
+    rows, cols = indices.rows * TILE, indices.cols * TILE
+    return f"{indices.offset} + {rows} * ({row}) + {cols} * ({col})"
+
+
+def _sfpu(ctx: Context, op: metalium.SfpuOp, a: int, b: int = 0, c: int = 0, bits: str = "") -> None:
+    ctx.sfpu(op)
+    ctx.compute.line(op.call.format(a=a, b=b, c=c, bits=bits) + ";")
+
+
+def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str, target: Tiles) -> None:
+    buffer = operand.tiles.cb
+    assert buffer is not None
+    assert target.cb is not None
+    ctx.headers.add(metalium.COPY_HEADER)
+    if buffer.data_format == target.cb.data_format == "Float32":
+        buffer.unpack_to_dest_fp32 = True
+    ctx.math("copy", (buffer,), f"reconfig_data_format_srca({buffer.name});", f"copy_init({buffer.name});")
+    r = "0" if operand.access in ("row", "single") else row
+    c = "0" if operand.access in ("col", "single") else col
+    ctx.compute.line(f"copy_tile({buffer.name}, {operand.tiles.index(r, c)}, {out});")
+
+
+def _broadcast(ctx: Context, operand: Operand, out: int, col: str) -> None:
+    """Add a row vector to every row of a register: a tile of ones times a tile whose rows but the first are zero."""
+    buffer = operand.tiles.cb
+    assert buffer is not None
+    ones = ctx.ones(buffer)
+    ctx.matmul(ones, buffer, 0, 1, 1, 1)
+    ctx.compute.line(f"matmul_block({ones.name}, {buffer.name}, 0, {operand.tiles.index(0, col)}, {out}, 0, 1, 1, 1);")
+
+
+def _on_two_buffers(ctx: Context, step: Step, out: int, row: str, col: str) -> None:
+    a, b = (operand.tiles for operand in step.operands)
+    assert a.cb is not None
+    assert b.cb is not None
+    ctx.headers.add(metalium.BINARY_FPU_HEADER)
+    a.cb.feeds_matrix_engine = b.cb.feeds_matrix_engine = True
+    pair = f"{a.cb.name}, {b.cb.name}"
+    ctx.math(step.op, (a.cb, b.cb), f"reconfig_data_format({pair});", f"{step.op}_init({pair});")
+    ctx.compute.line(f"{step.op}_tiles({pair}, {a.index(row, col)}, {b.index(row, col)}, {out});")

@@ -1,0 +1,209 @@
+"""Tensors in: the reader brings blocks of tensors into circular buffers, for the compute kernel or the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...formats import BLOCK_BITS, ELEMENT_BYTES
+from ..cexpr import times
+from ..cpp import metalium
+from ..cpp.circular_buffers import CircularBuffer
+from ..cpp.parts_of_tiles import SPREAD_NAMES
+from ..cpp.streams import Stream
+from ..tile_program.edges import seen_edges
+from ..tile_program.expressions import Picked, TensorBlock, TileExpr
+from ..tile_program.statements import Load
+from .context import Context
+from .shards import input_shard, part_of_shard, whole_shard
+from .uses import Uses, direct_names
+from .values import Operand, Tiles, converted
+from .vectors import needs_replication, replicated, turned
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A circular buffer that reads are under way to.
+
+    ``past_end``: the block, where it goes, and the address there, where its elements past the tensor's end must be
+    zeroed then; ``share``: the statement that brings the block to other cores.
+    """
+
+    buffer: CircularBuffer
+    source: TensorBlock
+    share: str | None = None
+    past_end: tuple[TensorBlock, Tiles, str] | None = None
+
+
+class Loads:
+    """The reads of one kernel.
+
+    Attributes:
+        consumers: by on-chip buffer, the stream that waits for what is loaded into it.
+    """
+
+    def __init__(self, ctx: Context, uses: Uses) -> None:
+        self.ctx = ctx
+        self.uses = uses
+        self.consumers: dict[str, Stream] = {}
+        self._edges = seen_edges(ctx.program)
+        self._direct: dict[TensorBlock, Tiles] = {}
+        self._direct_names: dict[TensorBlock, str] = {}
+
+    def begin_expression(self, value: TileExpr) -> None:
+        """Blocks that expressions read without a copy are brought anew for every statement."""
+        self._direct, self._direct_names = {}, direct_names(value)
+
+    def load(self, group: Sequence[Load]) -> None:
+        """Adjacent loads: all their reads are in flight before the one barrier."""
+        started: list[_Started] = []
+        for load in group:
+            tiles = self._tensor_tiles(load.source, load.dst, started)
+            self.ctx.values[load.dst] = Operand(tiles, load.dst)
+        self._finish_reads(started)
+        for load in group:
+            self._prepare_vector(load.dst, load.source)
+            self.ctx.values[load.dst] = converted(self.ctx.values[load.dst], self.ctx.holds_integers(load.dst))
+
+    def _prepare_vector(self, name: str, source: TensorBlock) -> None:
+        """A loaded vector takes the form that the engines compute with: all of it, or what is more than added to
+        rows."""
+        ctx = self.ctx
+        if name not in ctx.orientation or self.uses.passes_through(name):
+            return
+        orientation = ctx.orientation[name]
+        if source.picked is not None:
+            value = ctx.values[name]
+            assert isinstance(value, Operand)
+            if source.picked.lies != orientation:
+                ctx.values[name] = Operand(turned(ctx, name, value.tiles), name)
+        elif name in ctx.liveness.crossing or needs_replication(ctx.program, name, orientation):
+            value = ctx.values[name]
+            assert isinstance(value, Operand)
+            ctx.values[name] = Operand(replicated(ctx, name, value.tiles, orientation), name)
+
+    def _finish_reads(self, started: list[_Started]) -> None:
+        if started:
+            self.ctx.reader.line("noc_async_read_barrier();")
+        for read in started:
+            if read.past_end is not None:
+                self._clear_edges(read)
+            if read.share is not None:
+                self.ctx.reader.line(read.share)
+            if read.source.picked is not None:
+                self._spread(read.buffer, read.source, read.source.picked)
+            self.ctx.reader.line(read.buffer.call("push_back"))
+
+    def _spread(self, buffer: CircularBuffer, source: TensorBlock, picked: Picked) -> None:
+        """The reader makes whole tiles of what was picked of them."""
+        reader, bytes_each = self.ctx.reader, element_bytes(self.ctx, source, buffer)
+        address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
+        places = [place for place in (picked.row, picked.col) if place is not None]
+        reader.open_loop("r", source.rows * source.cols)
+        arguments = ", ".join([f"{address} + {times('r', buffer.page_size)}", *places])
+        reader.line(f"{SPREAD_NAMES[picked.lies]}<{bytes_each}>({arguments});")
+        reader.close_loop()
+
+    def _tensor_tiles(self, source: TensorBlock, name: str, started: list[_Started]) -> Tiles:
+        """The tiles of ``source`` for the compute kernel; a circular buffer that reads are under way to joins
+        ``started``."""
+        ctx = self.ctx
+        # A tensor that is written in place is read through the network: one buffer has one producer. What the reader
+        # spreads is no longer the tensor, and what could be seen past its end is cleared in a copy.
+        in_place = source.tensor in ctx.shards and source.tensor not in self.uses.written and source.picked is None
+        if in_place and not self._sees_edges(source, name):
+            shard = whole_shard(ctx, source)
+            return part_of_shard(source, shard, input_shard(ctx, shard))
+        staging = ctx.staging[source.tensor]
+        pages = source.rows * source.cols
+        purpose = f"blocks of {source.tensor}"
+        buffer = ctx.buffer(("load", name), name, staging.data_format, pages, staging.depth, purpose=purpose)
+        ctx.pop_now(buffer)
+        column_major = name in self.uses.read_transposed
+        tiles = Tiles(
+            source.rows,
+            source.cols,
+            buffer,
+            row_stride=source.rows if column_major else source.cols,
+            column_major=column_major,
+            replicated=not source.is_vector,
+        )
+        consumer = self.consumers[name] = ctx.writer if self.uses.passes_through(name) else ctx.compute
+        ctx.pop_at_end(consumer, tiles)
+        started.append(self._start_reads(source, name, tiles, buffer))
+        consumer.line(buffer.call("wait_front"))
+        return tiles
+
+    def _start_reads(self, source: TensorBlock, name: str, tiles: Tiles, buffer: CircularBuffer) -> _Started:
+        reader, multicast = self.ctx.reader, self.ctx.multicasts.get(source.tensor)
+        accessor = self.ctx.accessor("reader", source.tensor)
+        reader.line(buffer.call("reserve_back"))
+        address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
+        if multicast is not None:
+            multicast.begin_reads(reader)
+        reader.open_loop("r", source.rows)
+        reader.open_loop("c", source.cols)
+        offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
+        read = f"noc_async_read_page({source.page('r', 'c')}, {accessor}, {address} + {offset});"
+        inside = source.inside("r", "c")
+        if inside is None:
+            reader.line(read)
+        else:
+            # As TileLang has it: what lies past a tensor's end reads as zero.
+            zero = f"{metalium.ZERO_TILE_NAME}({address} + {offset}, {buffer.page_size});"
+            reader.lines(f"if ({inside}) {read}", f"else {zero}")
+        reader.close_loop()
+        reader.close_loop()
+        past_end = (source, tiles, address) if self._sees_edges(source, name) else None
+        if multicast is None:
+            return _Started(buffer, source, past_end=past_end)
+        multicast.end_reads(reader)
+        share = multicast.share(address, buffer.block_pages * buffer.page_size)
+        return _Started(buffer, source, share, past_end)
+
+    def _sees_edges(self, source: TensorBlock, name: str) -> bool:
+        """Whether what the caller left past the tensor's end, in its last hardware tiles, could reach a result."""
+        seen_rows, seen_cols = self._edges.get(source, (False, False))
+        if source.is_vector and not self.uses.passes_through(name):
+            # The engines take the rows of a vector's tiles below the first for zeros.
+            seen_rows = seen_cols = True
+        return (seen_rows and source.has_last_rows) or (seen_cols and source.has_last_cols)
+
+    def _clear_edges(self, read: _Started) -> None:
+        """Zeroes past the end of the tensor, on the cores that read it themselves."""
+        assert read.past_end is not None
+        reader, buffer, (source, tiles, address) = self.ctx.reader, read.buffer, read.past_end
+        multicast = self.ctx.multicasts.get(source.tensor)
+        if multicast is not None:
+            reader.open_branch(multicast.sends)
+        reader.open_loop("r", source.rows)
+        reader.open_loop("c", source.cols)
+        tile = f"{address} + ({tiles.index('r', 'c')}) * {buffer.page_size}"
+        zero_past = f"{metalium.ZERO_PAST_NAME}({tile}, {ELEMENT_BYTES.get(buffer.data_format)}"
+        if buffer.data_format in BLOCK_BITS:
+            zero_past = f"{metalium.ZERO_PAST_OF_BLOCKS_NAME}({tile}, {BLOCK_BITS[buffer.data_format]}"
+        reader.line(f"{zero_past}, {source.rows_inside('r')}, {source.cols_inside('c')});")
+        reader.close_loop()
+        reader.close_loop()
+        if multicast is not None:
+            reader.close_branch()
+
+    def direct_tiles(self, source: TensorBlock) -> Tiles:
+        """A block of a tensor that an expression reads without a copy: brought once for all its readings."""
+        if source not in self._direct:
+            started: list[_Started] = []
+            self._direct[source] = self._tensor_tiles(source, self._direct_names[source], started)
+            self._finish_reads(started)
+        return self._direct[source]
+
+
+def element_bytes(ctx: Context, block: TensorBlock, buffer: CircularBuffer) -> int:
+    """Bytes of an element, which lies by itself. Raises :class:`UnsupportedError` for block floats."""
+    if buffer.data_format not in ELEMENT_BYTES:
+        raise ctx.unsupported(
+            f"rows and elements of {block.tensor} are picked, which is stored in block floats",
+            subject=block.tensor,
+            found=buffer.data_format,
+            hint="store it as bfloat16",
+        )
+    return ELEMENT_BYTES[buffer.data_format]

@@ -1,0 +1,210 @@
+"""Matrix products: where the accumulator lives, and the calls that multiply blocks of tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...formats import working_format
+from ..cexpr import plus
+from ..cpp import metalium
+from ..tile_program.expressions import Block, Constant
+from ..tile_program.statements import Branch, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
+from .context import DST_TILES, Accumulator, Context, largest_divisor
+from .elementwise import materialise, rounded, stage_value
+from .values import Operand, Tiles, Value
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range of an accumulator's rows or columns: from tile ``first`` (a C++ expression), ``count`` of them."""
+
+    first: str
+    count: int
+
+
+def carried_accumulators(loop: Loop) -> list[Gemm]:
+    """The products that accumulate across ``loop``: one for each target that its body never sets anew, nor looks at."""
+    inside = walk(loop.body)
+    set_anew = {s.dst for s in inside if isinstance(s, (Load, Map, Reduce))} | {
+        s.c for s in inside if isinstance(s, Gemm) and s.clear
+    }
+    looked_at = {name for s in inside for name in reads(s) if not (isinstance(s, Gemm) and name == s.c)}
+    carried: dict[str, Gemm] = {}
+    for gemm in _surely_run(loop):
+        if gemm.c not in set_anew | looked_at:
+            carried.setdefault(gemm.c, gemm)
+    maybe = {s.c for s in inside if isinstance(s, Gemm)} - {gemm.c for gemm in _surely_run(loop)}
+    return [gemm for name, gemm in carried.items() if name not in maybe]
+
+
+def _surely_run(loop: Loop) -> list[Gemm]:
+    """The products in ``loop`` outside of branches, and of loops that may run not at all."""
+    if loop.may_be_empty:
+        return []
+    found: list[Gemm] = []
+    for statement in loop.body:
+        if isinstance(statement, Gemm):
+            found.append(statement)
+        elif isinstance(statement, Loop):
+            found += _surely_run(statement)
+    return found
+
+
+def open_accumulator(ctx: Context, gemm: Gemm, region: tuple[Statement, ...]) -> None:
+    """Get ready to accumulate onto ``gemm.c`` by the products in ``region``."""
+    block = ctx.program.block(gemm.c)
+    initial: Value | None = Constant(0.0) if gemm.clear else ctx.values.get(gemm.c)
+    if initial is None:
+        raise ctx.unsupported(
+            f"T.gemm accumulates onto {gemm.c}, which holds nothing",
+            subject=gemm.c,
+            hint=f"T.clear({gemm.c}) before it, or pass clear_accum=True",
+        )
+    ctx.free_dst()
+    accumulator = Accumulator(gemm.c, Tiles(block.rows, block.cols), initial)
+    ctx.open_accumulators[gemm.c] = accumulator
+    if _stays_in_dst(ctx, gemm, block, region):
+        ctx.compute.line("tile_regs_acquire();")
+        ctx.held = accumulator
+    else:
+        buffer = ctx.accumulator_buffer(accumulator)
+        accumulator.started = f"{buffer.name}_started"
+        ctx.reserve(buffer)
+        ctx.compute.line(f"uint32_t {accumulator.started} = 0;")
+
+
+def close_accumulator(ctx: Context, name: str) -> None:
+    """The accumulation is over: ``name`` holds its total."""
+    accumulator = ctx.open_accumulators.pop(name)
+    if accumulator.started is not None:
+        ctx.publish(accumulator, ctx.accumulator_buffer(accumulator))
+    ctx.values[name] = rounded(ctx, name, accumulator.total)
+
+
+def gemm_statement(ctx: Context, gemm: Gemm) -> None:
+    """One T.gemm."""
+    if gemm.c in ctx.open_accumulators:
+        _accumulate(ctx, gemm)
+        return
+    open_accumulator(ctx, gemm, (gemm,))
+    _accumulate(ctx, gemm)
+    close_accumulator(ctx, gemm.c)
+
+
+def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statement, ...]) -> bool:
+    """Only an accumulator that fits DST, and that nothing else in ``region`` takes DST from."""
+    computing = [
+        s
+        for s in walk(region)
+        if isinstance(s, (Gemm, Map, Reduce, Store)) or (isinstance(s, Load) and s.dst in ctx.orientation)
+    ]
+    statements = walk(ctx.program.tile_loop.body)
+    loaded = {s.dst for s in statements if isinstance(s, Load)}
+    computed = {sets(s) for s in statements if not isinstance(s, Load)}
+    as_loaded = {gemm.a, gemm.b} <= loaded - computed and not gemm.transpose_a
+    inner = [s for s in walk(region) if isinstance(s, (Loop, Branch))]
+    carried = {
+        name for s in inner for name in (ctx.liveness.carried(s) if isinstance(s, Loop) else ctx.liveness.merged(s))
+    }
+    return block.rows * block.cols <= DST_TILES and computing == [gemm] and as_loaded and carried <= {gemm.c}
+
+
+def _accumulate(ctx: Context, gemm: Gemm) -> None:
+    a = _operand(ctx, gemm.a, gemm.transpose_a)
+    b = _operand(ctx, gemm.b, False)
+    accumulator = ctx.open_accumulators[gemm.c]
+    rows, cols = accumulator.tiles.rows, accumulator.tiles.cols
+    if accumulator.started is None:
+        _multiply(ctx, a, b, Part("0", rows), Part("0", cols), gemm.transpose_b)
+        return
+    ctx.free_dst()
+    compute, buffer = ctx.compute, ctx.accumulator_buffer(accumulator)
+    rt, ct = subblock(rows, cols)
+    ctx.pack_to(buffer, compute)
+    compute.line(f"pack_reconfig_l1_acc({accumulator.started});")
+    compute.open_loop("i", rows, rt)
+    compute.open_loop("j", cols, ct)
+    compute.line("tile_regs_acquire();")
+    _multiply(ctx, a, b, Part("i", rt), Part("j", ct), gemm.transpose_b)
+    index = Tiles(rows, cols, buffer, row_stride=cols).index
+    moves = [(r * ct + c, index(plus("i", r), plus("j", c))) for r in range(rt) for c in range(ct)]
+    ctx.hand_to_packer(buffer, moves)
+    compute.close_loop()
+    compute.close_loop()
+    compute.lines(f"{accumulator.started} = 1;", "pack_reconfig_l1_acc(0);")
+
+
+def subblock(rows: int, cols: int) -> tuple[int, int]:
+    """The part of an accumulator that goes through DST at a time: most tiles, then the squarest (fewest operand
+    reads)."""
+    shapes = [
+        (r, c) for r in range(1, DST_TILES + 1) for c in range(1, DST_TILES // r + 1) if not rows % r and not cols % c
+    ]
+    return max(shapes, key=lambda shape: (shape[0] * shape[1], -abs(shape[0] - shape[1])))
+
+
+def _multiply(ctx: Context, a: Tiles, b: Tiles, rows: Part, cols: Part, transpose_b: bool) -> None:
+    """DST += rows of a times columns of op(b); DST register r * cols + c."""
+    assert a.cb is not None
+    assert b.cb is not None
+    # One call takes neighbouring columns of op(b) from neighbouring pages.
+    in_one_call = b.column_major == transpose_b
+    rt, ct = (rows.count, cols.count) if in_one_call else (1, 1)
+    transpose = int(transpose_b)
+    ctx.matmul(a.cb, b.cb, transpose, ct, rt, a.rows_apart)
+    ctx.compute.open_loop("k", a.cols)
+    for r in range(0, rows.count, rt):
+        for c in range(0, cols.count, ct):
+            row, col = plus(rows.first, r), plus(cols.first, c)
+            b_index = b.index(col, "k") if transpose_b else b.index("k", col)
+            ctx.compute.line(
+                f"matmul_block({a.cb.name}, {b.cb.name}, {a.index(row, 'k')}, {b_index}, {r * cols.count + c}, "
+                f"{transpose}, {ct}, {rt}, {a.rows_apart});"
+            )
+    ctx.compute.close_loop()
+
+
+def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:
+    """The tiles of a product's operand, computed and transposed first where that is asked for."""
+    value = ctx.values.get(name)
+    if value is None:
+        raise ctx.unsupported(f"T.gemm reads {name}, which holds nothing", subject=name, hint="copy into it first")
+    ctx.await_operands(value)
+    if not isinstance(value, Operand) or value.tiles.cb is None:
+        value = Operand(materialise(ctx, name, value), name)
+    ctx.await_operands(value)
+    assert value.tiles.cb is not None
+    if ctx.format_of(name) == "Float16" != value.tiles.cb.data_format:
+        # A copy from a buffer of another dtype: the matrix engine takes Float16 with itself only.
+        value = ctx.values[name] = Operand(stage_value(ctx, name, value), name)
+        ctx.await_operands(value)
+    tiles = _transposed(ctx, name, value.tiles) if transpose else value.tiles
+    ctx.await_operands(Operand(tiles, name))
+    return tiles
+
+
+def _transposed(ctx: Context, name: str, source: Tiles) -> Tiles:
+    """The transpose of ``source``: the matrix engine transposes only its second operand by itself."""
+    assert source.cb is not None
+    pages, data_format = source.rows * source.cols, working_format(source.cb.data_format)
+    buffer = ctx.spare_buffer("transposed", f"{name}_transposed", data_format, pages, purpose=f"{name}, transposed")
+    return ctx.stage(buffer, source.cols, source.rows, lambda tiles: transpose_into(ctx, source, tiles))
+
+
+def transpose_into(ctx: Context, source: Tiles, target: Tiles) -> None:
+    """Transpose a block of tiles, their elements included."""
+    assert source.cb is not None
+    assert target.cb is not None
+    batch = largest_divisor(target.cols, DST_TILES)
+    ctx.headers.add(metalium.TRANSPOSE_HEADER)
+    source.cb.feeds_matrix_engine = True
+    compute, name = ctx.compute, source.cb.name
+    compute.open_loop("i", target.rows)
+    compute.open_loop("j", target.cols, batch)
+    compute.line("tile_regs_acquire();")
+    ctx.math("transpose", (source.cb,), f"reconfig_data_format_srca({name});", f"transpose_init({name});")
+    for tile in range(batch):
+        compute.line(f"transpose_tile({name}, {source.index(plus('j', tile), 'i')}, {tile});")
+    ctx.hand_to_packer(target.cb, [(tile, target.index("i", plus("j", tile))) for tile in range(batch)])
+    compute.close_loop()
+    compute.close_loop()
