@@ -1,4 +1,4 @@
-"""What one core does for one work tile, in whole hardware tiles: the code generator's input, free of TIR.
+"""Blocks of tensors and on-chip buffers, and the values of element-wise expressions over them, tile by tile.
 
 Indices are C++ expressions (strings) over the canonical runtime arguments, block indices and loop variables; shapes are
 in hardware tiles (32x32 elements).
