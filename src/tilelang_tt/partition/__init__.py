@@ -2,9 +2,10 @@
 
 from .candidate import Candidate
 from .cost import Access, Cost, cost_of
-from .engine import PlacedBuffer, partition
+from .engine import partition
 from .grid import WorkGrid
 from .legacy import LegacySchedule, default_legacy_schedule, parse_legacy_schedule
+from .placed_buffers import PlacedBuffer
 from .planner import Plan, plan
 from .relaunch import launch_cores, repartition
 from .schedule import UserSchedule, parse_user_schedule

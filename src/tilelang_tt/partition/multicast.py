@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from .. import attrs
 from ..devices import Core
 from ..errors import Code, PartitionError, ScheduleError
 from ..program.spec import MulticastSpec
+from .placed_buffers import Follows, PlacedBuffer
 from .policies import BLOCK_2D, COLUMN_MAJOR, ROW_MAJOR, Named, Rectangles
 
 if TYPE_CHECKING:
-    from .engine import PlacedBuffer
     from .work_partition import WorkPartition
 
-Follows = Literal["M", "N", ""]
 Group = tuple[int, int, int, int, int, int, int]
 """x0, y0, x1, y1 of the group's rectangle of cores, x and y of the core that sends, and the work tiles of that core."""
 Area = tuple[int, int, int, int]

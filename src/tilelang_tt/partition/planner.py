@@ -16,11 +16,13 @@ from ..errors import CapacityError, Code, TTError
 from ..program.spec import WorkloadSpec
 from .candidate import Candidate
 from .cost import Access, Cost, cost_of
-from .engine import PlacedBuffer, check_legacy_policy, partition
+from .engine import partition
+from .global_mode import check_legacy_policy
 from .grid import WorkGrid
 from .legacy import LegacySchedule
 from .modelled import modelled_plans
 from .multicast import Irregular, groups_of, with_multicast
+from .placed_buffers import PlacedBuffer
 from .policies import (
     BLOCK_2D,
     BLOCK_CYCLIC,

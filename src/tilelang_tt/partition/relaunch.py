@@ -12,9 +12,12 @@ from math import prod
 from ..attrs import GLOBAL, MULTICAST, RUNTIME_ARG_NAMES
 from ..devices import Core, Device
 from ..errors import Code, PartitionError
-from .engine import PlacedBuffer, cores_for_given_shards, global_cores, partition
+from .engine import partition
+from .global_mode import global_cores
 from .grid import WorkGrid
+from .local_shard_mode import cores_for_given_shards
 from .multicast import has_rest, with_multicast
+from .placed_buffers import PlacedBuffer
 from .policies import AUTO_POLICY, BLOCK_2D, MATCH_SHARD, ROW_MAJOR, Named
 from .schedule import UserSchedule
 from .verify import clipped_shard

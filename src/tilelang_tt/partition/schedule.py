@@ -95,6 +95,11 @@ class UserSchedule:
             return expand_ranges(device, self.core_ranges, subject="core_ranges")
         return device.row_major_cores
 
+    def core_set(self, device: Device) -> str:
+        """What :meth:`available_cores` are, in words."""
+        limits = [key for key in ("core_grid", "core_ranges", "num_cores") if getattr(self, key) is not None]
+        return f"device {device.name!r}" + (f" within {' and '.join(limits)}" if limits else "")
+
 
 def check_core_count(asked: int, available: int, key: str, where: str) -> None:
     """Raise :class:`ScheduleError` (``too-many-cores``) where ``key`` asks for more cores than are available."""

@@ -12,7 +12,7 @@ from typing import NoReturn
 from .. import attrs
 from ..devices import Device
 from ..errors import Code, PartitionError
-from .engine import PlacedBuffer, driving_buffer
+from .placed_buffers import PlacedBuffer, driving_buffer
 from .policies import AUTO_POLICY, ROW_MAJOR, Named
 from .schedule import UserSchedule
 from .shard_maps import ShardMap, is_resident

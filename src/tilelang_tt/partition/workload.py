@@ -13,8 +13,8 @@ from ..layout import BufferLayout, Projection, parse_user_layout, project
 from ..layout.shards import tile_sizes
 from ..program.spec import TensorUseSpec, WorkloadSpec
 from .cost import Access
-from .engine import PlacedBuffer
 from .grid import WorkGrid
+from .placed_buffers import PlacedBuffer
 
 PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi3": 48, "HiFi4": 64}
 """Clock cycles of a matrix product of 32 x 32 x 32 elements, by math fidelity."""
