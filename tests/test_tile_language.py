@@ -708,6 +708,25 @@ def test_two_products_onto_one_fragment(inside):
     check(kernel, reference)
 
 
+def test_product_of_a_copy_in_another_dtype():
+    """The copy stays float16 on chip until the product, which the matrix engine takes with float16 only."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), "float16"), B: T.Tensor((64, 64), F), C: T.Tensor((64, 64), F)):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), "float16")
+            A_wide = T.alloc_fragment((64, 64), F)
+            B_shared = T.alloc_shared((64, 64), F)
+            C_local = T.alloc_fragment((64, 64), F)
+            T.copy(A[0, 0], A_shared)
+            T.copy(B[0, 0], B_shared)
+            T.copy(A_shared, A_wide)
+            T.gemm(A_wide, B_shared, C_local, clear_accum=True)
+            T.copy(C_local, C[0, 0])
+
+    check(kernel, lambda a, b: a @ b, tolerance=2**-9)
+
+
 @supported("Products", "`clear_accum=True`, `transpose_A`, `transpose_B`")
 @pytest.mark.parametrize("transposed", [(False, True), (True, False), (True, True)])
 def test_product_that_clears_and_transposes(transposed):

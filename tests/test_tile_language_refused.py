@@ -135,11 +135,6 @@ def test_diagonal():
     return element_wise_load(lambda x, i, j: x[i, (i + j) % 64])
 
 
-@refused("Reductions", "`T.cumsum`", "T.cumsum is not supported")
-def test_cumsum():
-    return statement(lambda A, A_shared, C, bx: T.cumsum(A_shared, dim=1))
-
-
 PARTS = "parts of on-chip buffers that are not whole hardware tiles"
 NOT_TILES = "a part of on-chip buffer A_shared is not whole hardware tiles of it"
 

@@ -25,6 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import access_kernels
 import control_kernels
+import cumsum_kernels
 import functions
 import integer_kernels
 import kernels
@@ -416,6 +417,10 @@ def part_cases() -> Iterator[Case]:
 
 def access_cases() -> Iterator[Case]:
     """Buffers and tensors of one row, column or element, transposed access, indices."""
+    for dim, reverse in ((0, False), (1, True)):
+        made = cumsum_kernels.of_matrices(dim, reverse, (64, 50))
+        yield control(f"access_cumsum_{dim}", control_kernels.Example(*made), tolerance=2**-9)
+    yield control("access_cumsum_vectors", control_kernels.Example(*cumsum_kernels.of_vectors(True)), tolerance=2**-9)
     yield control("access_one_column", control_kernels.Example(*access_kernels.buffers_of_one_column()))
     yield control("access_one_row", control_kernels.Example(*access_kernels.buffers_of_one_row()))
     yield control("access_one_element", control_kernels.Example(*access_kernels.buffers_of_one_element()))

@@ -78,7 +78,17 @@ class TransposeOp:
     dst: Region
 
 
-TileOp = CopyOp | FillOp | GemmOp | ReduceOp | TransposeOp
+@dataclass(frozen=True)
+class CumsumOp:
+    """``T.cumsum(src, dst, dim, reverse)``: running sums, from the last element on where ``reverse``."""
+
+    src: Region
+    dst: Region
+    dim: int
+    reverse: bool
+
+
+TileOp = CopyOp | FillOp | GemmOp | ReduceOp | TransposeOp | CumsumOp
 
 
 def is_global(buffer: tirx.Buffer) -> bool:
@@ -121,19 +131,22 @@ def decode(call: tirx.Call) -> TileOp:
         return ReduceOp(region_of(src), region_of(dst), str(kind.value), int(dim.value), _flag(clear))
     if name == "transpose":
         return TransposeOp(region_of(call.args[0]), region_of(call.args[1]))
+    if name == "cumsum":
+        src, dst, dim, reverse = call.args[:4]
+        return CumsumOp(region_of(src), region_of(dst), int(dim.value), _flag(reverse))
     raise UnsupportedError(
         Code.UNSUPPORTED,
         f"T.{name} is not supported",
         subject=name,
         found=f"T.{name} on {', '.join(buffers_of(call))}",
-        expected="T.copy, T.fill, T.clear, T.gemm, T.reduce_*, T.transpose and T.Parallel bodies",
+        expected="T.copy, T.fill, T.clear, T.gemm, T.reduce_*, T.cumsum, T.transpose and T.Parallel bodies",
     )
 
 
 def _flag(expr: tirx.PrimExpr) -> bool:
     if isinstance(expr, tirx.IntImm):
         return bool(expr.value)
-    raise UnsupportedError(Code.UNSUPPORTED, "T.gemm flags must be constants", subject="gemm", found=expr)
+    raise UnsupportedError(Code.UNSUPPORTED, "flags of tile operations must be constants", subject="flag", found=expr)
 
 
 def region_of(call: tirx.Call) -> Region:

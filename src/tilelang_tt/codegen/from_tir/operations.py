@@ -9,6 +9,7 @@ from ...errors import SourceLocation
 from ...language import tile_ops
 from ..tile_program.expressions import Block, BlockTile
 from ..tile_program.statements import Gemm, Load, Map, Reduce, Statement, Store
+from . import cumsum
 from .elements import element_expr
 from .regions import Regions, check_whole, refused
 
@@ -36,6 +37,8 @@ class Operations:
             return self._reduce(op, location)
         if isinstance(op, tile_ops.TransposeOp):
             return [self._transpose(op, location)]
+        if isinstance(op, tile_ops.CumsumOp):
+            return self._cumsum(op, location)
         return self._gemm(op, location)
 
     def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
@@ -105,6 +108,28 @@ class Operations:
         check_whole(op.dst)
         turns = not self.blocks[op.src.name].is_vector
         return Map(op.dst.name, BlockTile(op.src.name, transposed=turns, part=self.regions.part(op.src)), location)
+
+    def _cumsum(self, op: tile_ops.CumsumOp, location: SourceLocation | None) -> list[Statement]:
+        check_whole(op.dst)
+        _check_floats("T.cumsum", op.src, op.dst)
+        _check_same_size(op.src, op.dst)
+        for region in (op.src, op.dst):
+            if region.is_global:
+                raise refused("T.cumsum of a tensor is not supported", region.name, hint="copy it first")
+        name, before = self._operand(op.src, location)
+        src, dtype = self.blocks[name], str(op.src.buffer.dtype)
+        along = op.src.extents[op.dim]
+        if src.is_vector:
+            if along == 1:
+                return [*before, Map(op.dst.name, BlockTile(name), location)]
+            square = self._new_block(f"{name}_counted", (along, along), dtype)
+            return [*before, *cumsum.of_vector(name, square, op.dst.name, reverse=op.reverse, location=location)]
+        if name == op.dst.name:
+            name = self._new_block(f"{op.src.name}_terms", op.src.extents, dtype)
+            before = [Map(name, BlockTile(op.src.name), location)]
+        ones = self._new_block(f"{op.src.name}_triangle", (along, along), dtype)
+        sums = cumsum.of_matrix(name, ones, op.dst.name, dim=op.dim, reverse=op.reverse, location=location)
+        return [*before, *sums]
 
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> list[Statement]:
         for region in (op.a, op.b, op.c):

@@ -174,7 +174,7 @@ def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:
         value = Operand(materialise(ctx, name, value), name)
     ctx.await_operands(value)
     assert value.tiles.cb is not None
-    if ctx.format_of(name) == "Float16" != value.tiles.cb.data_format:
+    if (ctx.format_of(name) == "Float16") != (value.tiles.cb.data_format == "Float16"):
         # A copy from a buffer of another dtype: the matrix engine takes Float16 with itself only.
         value = ctx.values[name] = Operand(stage_value(ctx, name, value), name)
         ctx.await_operands(value)
