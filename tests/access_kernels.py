@@ -187,6 +187,37 @@ def rows_of_tensors():
     return kernel, reference, 2
 
 
+def parts_of_tiles_written():
+    """Columns, elements and rows of tensors among others, by blocks that share their hardware tiles."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, N), D), C: T.Tensor((64, 6), F), E: T.Tensor((3, 3), D), G: T.Tensor((9,), F)):
+        with T.Kernel(3, threads=128) as bx:
+            a = T.alloc_fragment((64, 32), F)
+            most = T.alloc_fragment((64,), F)
+            least = T.alloc_fragment((64, 1), F)
+            total = T.alloc_fragment((1,), F)
+            T.copy(A[0, bx * 32], a)
+            T.reduce_max(a, most, dim=1)
+            T.reduce_min(a, least, dim=1)
+            T.copy(most, C[0:64, bx])
+            for i in T.Parallel(64):
+                C[i, bx + 3] = least[i, 0]
+            for k in T.serial(3):
+                T.reduce_sum(most, total, dim=0)
+                total[0] = total[0] + k
+                E[k, bx] = total[0]
+                G[bx * 3 + k] = total[0] * 2
+
+    def reference(a):
+        parts = a.reshape(64, 3, 32)
+        most, least = parts.amax(2), parts.amin(2)
+        sums = most.sum(0) + torch.arange(3).reshape(3, 1)
+        return [torch.cat([most, least], 1), sums, 2 * sums.T.reshape(9)]
+
+    return kernel, reference, 3
+
+
 def vectors_both_ways():
     @T.prim_func
     def kernel(

@@ -133,6 +133,20 @@ def test_write_barrier_missing_at_the_end():
     has(text, "ended with a NoC write", "noc_async_write_barrier is missing")
 
 
+@pytest.mark.parametrize(("stride", "overlaps"), [(16, False), (3, False), (2, True), (1, True), (0, True)])
+def test_two_cores_write_parts_of_one_page(stride, overlaps):
+    """Each writes 3 elements, 2 at a time, so the middle one is written twice; the second core ``stride`` on."""
+    place = f"{{at}} + page * {2 * stride}"
+    part = f"noc_async_write_page(0, out, get_read_ptr(16) + {place}, 4, {place});"
+    whole = "noc_async_write_page(page, out, get_read_ptr(16));"
+    spec, sources = wrong_writer(whole, part.format(at=0) + part.format(at=2))
+    spec = msgspec.structs.replace(spec, partition=partition(spec.device.cores[:2], [(0, 1), (1, 1)]))
+    if overlaps:
+        has(fails((spec, sources)), "page 0 of tensor 'c' is written by core (0, 0)", "and by core (1, 0)")
+    else:
+        emulator.run(spec, sources, arrays(spec))
+
+
 def test_two_cores_write_one_page():
     program = wrong_writer("noc_async_write_page(page,", "noc_async_write_page(0 * page,")
     spec, sources = program

@@ -47,6 +47,11 @@ def test_rows_of_tensors():
     run("rows_of_tensors", tolerance=2**-7)
 
 
+@supported("Tensors", "rows, columns and elements written, among others in a hardware tile: `C[i, k] = v[i]`")
+def test_parts_of_tiles_written():
+    run("parts_of_tiles_written", tolerance=2**-7)
+
+
 @supported("Vectors", "one vector along both the rows and the columns")
 def test_vectors_both_ways():
     run("vectors_both_ways", tolerance=4e-3)

@@ -82,36 +82,6 @@ def test_serial_elements():
     return kernel
 
 
-@refused("Vectors", "stored to one column of a matrix", "one column of C is written, among others in a hardware tile")
-def test_store_to_a_column():
-    @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), F)):
-        with T.Kernel(1, threads=128) as bx:
-            A_shared = T.alloc_shared((64, 64), D)
-            sums = T.alloc_fragment((64,), F)
-            T.copy(A[0, 0], A_shared)
-            T.reduce_sum(A_shared, sums, dim=1)
-            T.copy(A_shared, C[0, 0])
-            for i in T.Parallel(64):
-                C[i, 3] = sums[i]
-
-    return kernel
-
-
-@refused("Tensors", "one element of several written", "one element of C is written, among others in a hardware tile")
-def test_store_to_an_element():
-    @T.prim_func
-    def kernel(A: T.Tensor((64,), D), C: T.Tensor((2,), D)):
-        with T.Kernel(2, threads=128) as bx:
-            A_shared = T.alloc_shared((64,), D)
-            total = T.alloc_fragment((1,), D)
-            T.copy(A[0], A_shared)
-            T.reduce_sum(A_shared, total, dim=0)
-            T.copy(total, C[bx])
-
-    return kernel
-
-
 @refused("Conditions", "`if` on what is stored under it", "if in T.Parallel depends on A_shared")
 def test_condition_that_changes():
     @T.prim_func

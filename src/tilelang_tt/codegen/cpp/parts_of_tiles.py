@@ -1,4 +1,4 @@
-"""What data movement kernels do with parts of tiles: spread a row, a column or an element, write a row.
+"""What data movement kernels do with parts of tiles: spread a row, a column or an element, or write it.
 
 Tiles are four faces of 16 x 16 elements; a word holds one element of 4 bytes or two of 2.
 """
@@ -56,17 +56,40 @@ inline void spread_element(uint32_t address, uint32_t row, uint32_t column) {
 }
 """Of a tile in L1: one row in all rows, one column in all columns, one element everywhere."""
 
-WRITE_ROW_NAME = "write_row"
-_WRITE_ROW = """\
+WRITE_NAMES: Mapping[Broadcast, str] = MappingProxyType(
+    {"row": "write_row", "col": "write_column", "all": "write_element"}
+)
+"""The function that writes what lies so, and nothing else of its tile. It has the same place in the tile in L1, as both
+ends of a write over the network must have the same alignment to 16 bytes."""
+
+_WRITE = {
+    "write_row": """\
 // One row of elements of a tile, which is 16 of each of two faces.
-template <typename Accessor>
-inline void write_row(uint32_t page, const Accessor& tensor, uint32_t address, uint32_t row, uint32_t bytes) {
+template <uint32_t bytes, typename Accessor>
+inline void write_row(uint32_t page, const Accessor& tensor, uint32_t address, uint32_t row) {
     for (uint32_t half = 0; half < 2; ++half) {
         const uint32_t offset = ((row / 16) * 512 + half * 256 + (row % 16) * 16) * bytes;
         noc_async_write_page(page, tensor, address + offset, 16 * bytes, offset);
     }
 }
-"""
+""",
+    "write_column": """\
+template <uint32_t bytes, typename Accessor>
+inline void write_column(uint32_t page, const Accessor& tensor, uint32_t address, uint32_t column) {
+    for (uint32_t r = 0; r < 32; ++r) {
+        const uint32_t offset = ((r / 16) * 512 + (column / 16) * 256 + (r % 16) * 16 + column % 16) * bytes;
+        noc_async_write_page(page, tensor, address + offset, bytes, offset);
+    }
+}
+""",
+    "write_element": """\
+template <uint32_t bytes, typename Accessor>
+inline void write_element(uint32_t page, const Accessor& tensor, uint32_t address, uint32_t row, uint32_t column) {
+    const uint32_t offset = ((row / 16) * 512 + (column / 16) * 256 + (row % 16) * 16 + column % 16) * bytes;
+    noc_async_write_page(page, tensor, address + offset, bytes, offset);
+}
+""",
+}
 
-PARTS_OF_TILES: Mapping[str, str] = MappingProxyType({**_SPREAD, WRITE_ROW_NAME: _WRITE_ROW})
+PARTS_OF_TILES: Mapping[str, str] = MappingProxyType({**_SPREAD, **_WRITE})
 """C++ functions by name."""

@@ -192,7 +192,9 @@ class _Extraction:
         elif isinstance(node, tirx.BufferStore) and self._is_variable(node.buffer):
             value = cexpr(self._numbers(node.value), self.names)
             self._emit(Assign(self.names.name(node.buffer.data), value))
-        elif isinstance(node, tirx.BufferStore) and self._holds_one_element(node.buffer):
+        elif isinstance(node, tirx.BufferStore) and (
+            self._holds_one_element(node.buffer) or tile_ops.is_global(node.buffer)
+        ):
             self._element_stores(node, [])
         elif isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
             self._tile_op(self._numbers(node.value))
@@ -369,7 +371,7 @@ class _Extraction:
             # In the order of the dimensions that are written, so that it is what is read that is transposed.
             value = element_expr(store.value, [loops[number] for number in found.order], self.regions)
             if tile_ops.is_global(store.buffer):
-                return Store(value, self.regions.target(found.region), location)
+                return Store(value, self.regions.tensor_block(found.region), location)
             check_whole(found.region)
             return Map(str(store.buffer.name), value, location)
         except UnsupportedError as error:

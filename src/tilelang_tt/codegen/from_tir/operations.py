@@ -50,7 +50,7 @@ class Operations:
             return [Load(self.regions.tensor_block(op.src), op.dst.name, location)]
         value = BlockTile(op.src.name, part=self.regions.part(op.src))
         if op.dst.is_global:
-            return [Store(value, self.regions.target(op.dst), location)]
+            return [Store(value, self.regions.tensor_block(op.dst), location)]
         check_whole(op.dst)
         return [Map(op.dst.name, value, location)]
 
@@ -62,7 +62,7 @@ class Operations:
         name = self._new_block(f"{op.src.name}_to_{op.dst.name}", sizes, str(op.src.buffer.dtype))
         return [
             Load(self.regions.tensor_block(op.src), name, location),
-            Store(BlockTile(name), self.regions.target(op.dst), location),
+            Store(BlockTile(name), self.regions.tensor_block(op.dst), location),
         ]
 
     def _new_block(self, name: str, shape: Sequence[int], dtype: str) -> str:

@@ -94,24 +94,6 @@ class Regions:
             location=location,
         )
 
-    def target(self, region: tile_ops.Region) -> TensorBlock:
-        """A region of a tensor that is written.
-
-        Raises:
-            UnsupportedError: ``unsupported``, for a column or an element of others in their tiles.
-        """
-        block = self.tensor_block(region)
-        if block.picked is not None and not block.picked.alone and block.picked.lies != "row":
-            what = "one element" if block.picked.lies == "all" else "one column"
-            raise refused(
-                f"{what} of {region.name} is written, among others in a hardware tile",
-                region.name,
-                found=f"{list(region.extents)} of {list(region.buffer.shape)}",
-                expected="whole tiles or whole rows of elements",
-                hint="write a row, or a tensor that has nothing else",
-            )
-        return block
-
     def _in_last_tile(self, size: Any) -> str:
         """How many of ``size`` elements lie in the last hardware tile, as a C++ expression."""
         return self.scalar(tirx.floormod(size + (TILE - 1), TILE) + 1)

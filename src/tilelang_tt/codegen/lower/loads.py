@@ -98,9 +98,8 @@ class Loads:
         """The reader makes whole tiles of what was picked of them."""
         reader, bytes_each = self.ctx.reader, element_bytes(self.ctx, source, buffer)
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
-        places = [place for place in (picked.row, picked.col) if place is not None]
         reader.open_loop("r", source.rows * source.cols)
-        arguments = ", ".join([f"{address} + {times('r', buffer.page_size)}", *places])
+        arguments = ", ".join([f"{address} + {times('r', buffer.page_size)}", *picked.places])
         reader.line(f"{SPREAD_NAMES[picked.lies]}<{bytes_each}>({arguments});")
         reader.close_loop()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...formats import BLOCK_FORMATS, EXPONENT_SHARED_BY
-from ..cpp.parts_of_tiles import WRITE_ROW_NAME
+from ..cpp.parts_of_tiles import WRITE_NAMES
 from ..tile_program.expressions import TensorBlock
 from ..tile_program.statements import Store
 from .binding import Binding
@@ -102,7 +102,8 @@ class Stores:
         place = f"{target.page('r', 'c')}, {accessor}, {address} + {offset}"
         write = f"noc_async_write_page({place});"
         if target.picked is not None and not target.picked.alone:
-            write = f"{WRITE_ROW_NAME}({place}, {target.picked.row}, {element_bytes(self.ctx, target, buffer)});"
+            name, size = WRITE_NAMES[target.picked.lies], element_bytes(self.ctx, target, buffer)
+            write = f"{name}<{size}>({place}, {', '.join(target.picked.places)});"
         writer.line(write if inside is None else f"if ({inside}) {write}")
         writer.close_loop()
         writer.close_loop()

@@ -29,6 +29,11 @@ class Picked:
     alone: bool = False
 
     @property
+    def places(self) -> list[str]:
+        """Its row, its column, or both."""
+        return [place for place in (self.row, self.col) if place is not None]
+
+    @property
     def lies(self) -> Broadcast:
         """How it lies on chip, spread over whole tiles."""
         return "all" if self.row and self.col else "row" if self.row else "col"

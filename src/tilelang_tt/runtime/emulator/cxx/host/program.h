@@ -2,8 +2,11 @@
 #pragma once
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -76,23 +79,36 @@ private:
     std::vector<std::atomic<std::uint64_t>> first_, other_;
 };
 
-// Which core wrote which part of a page, in steps of the finest NoC write.
+// Which core wrote which bytes of a page, as ranges that never overlap.
 class PartWriters {
 public:
-    // Whether nobody but this core wrote to the part.
+    // Whether nobody but this core wrote any of these bytes.
     bool add(std::uint32_t page, std::uint32_t offset, std::uint32_t size, std::uint32_t core) {
         const std::lock_guard<std::mutex> guard(lock_);
-        bool alone = true;
-        for (std::uint32_t at = offset / step; at * step < offset + size; ++at) {
-            alone = core_of_.try_emplace(std::uint64_t{page} << 32 | at, core).first->second == core && alone;
+        auto& parts = parts_of_[page];
+        Part added{offset + size, core};
+        auto at = parts.upper_bound(offset);
+        if (at != parts.begin() && std::prev(at)->second.end > offset) {
+            --at;
         }
-        return alone;
+        while (at != parts.end() && at->first < added.end) {
+            if (at->second.core != core) {
+                return false;
+            }
+            offset = std::min(offset, at->first);
+            added.end = std::max(added.end, at->second.end);
+            at = parts.erase(at);
+        }
+        parts.emplace(offset, added);
+        return true;
     }
 
 private:
-    static constexpr std::uint32_t step = 16;
+    struct Part {
+        std::uint32_t end, core;
+    };
     std::mutex lock_;
-    std::unordered_map<std::uint64_t, std::uint32_t> core_of_;
+    std::unordered_map<std::uint32_t, std::map<std::uint32_t, Part>> parts_of_;  // by page, by first byte
 };
 
 struct Tensor {
