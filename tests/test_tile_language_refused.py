@@ -129,11 +129,6 @@ def test_copy_of_a_part():
     return statement(lambda A, A_shared, C, bx: T.copy(A_shared[0:32, 16:48], C[bx * 32 : bx * 32 + 32, 0:32]))
 
 
-@refused("Copies", "to a part of an on-chip buffer", "a part of on-chip buffer A_shared is written")
-def test_copy_to_a_part():
-    return statement(lambda A, A_shared, C, bx: T.copy(A[bx * 32 : bx * 32 + 32, 0:32], A_shared[0:32, 32:64]))
-
-
 @refused(
     "Updates", "by several blocks, which share no dimension", "blocks of different bx may add to the same elements"
 )

@@ -30,6 +30,7 @@ import functions
 import integer_kernels
 import kernels
 import part_kernels
+import written_part_kernels
 
 import tilelang_tt as tt
 from tilelang_tt.formats import storage_format, tile_bytes
@@ -413,6 +414,8 @@ def part_cases() -> Iterator[Case]:
     for name in ("copied_parts", "rotated_halves", "products_of_parts", "reduced_parts", "parts_under_way"):
         yield control(name, control_kernels.Example(*getattr(part_kernels, name)()))
     yield control("parts_of_vectors", control_kernels.Example(*part_kernels.parts_of_vectors()), tolerance=2**-7)
+    for name, made in written_part_kernels.ALL.items():
+        yield control(f"written_{name}", control_kernels.Example(*made()), tolerance=2**-7)
 
 
 def access_cases() -> Iterator[Case]:

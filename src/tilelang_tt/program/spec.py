@@ -112,6 +112,9 @@ class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     unpack_to_dest_fp32: bool = False
     """Float32 pages go from L1 to DST at full precision, not through SrcA as TF32."""
 
+    kept: bool = False
+    """Its pages keep what they hold when they are popped: they are pushed again with some of them packed anew."""
+
 
 class SemaphoreSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """A semaphore of every core of the program: a word of L1 that its kernels wait for and those of any core set."""

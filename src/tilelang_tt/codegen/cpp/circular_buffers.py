@@ -27,6 +27,7 @@ class CircularBuffer:
     tensor: str | None = None
     unpack_to_dest_fp32: bool = False
     feeds_matrix_engine: bool = False
+    kept: bool = False
 
     @property
     def page_size(self) -> int:
@@ -52,6 +53,7 @@ class CircularBuffer:
             num_pages=self.num_pages,
             tensor=self.tensor,
             unpack_to_dest_fp32=self.unpack_to_dest_fp32 and not self.feeds_matrix_engine,
+            kept=self.kept,
         )
 
 

@@ -45,7 +45,7 @@ from ..tile_program.statements import (
 from .elements import element_expr
 from .operations import Operations
 from .predicates import predicated
-from .regions import Regions, check_whole, refused
+from .regions import Regions, refused
 from .scalars import UNBOUNDED, Body, Exit, body_for, is_scalar, known_reading, replace_scalars
 
 
@@ -372,8 +372,7 @@ class _Extraction:
             value = element_expr(store.value, [loops[number] for number in found.order], self.regions)
             if tile_ops.is_global(store.buffer):
                 return Store(value, self.regions.tensor_block(found.region), location)
-            check_whole(found.region)
-            return Map(str(store.buffer.name), value, location)
+            return Map(str(store.buffer.name), value, location, self.regions.part(found.region))
         except UnsupportedError as error:
             raise error.at(location) from None
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ...errors import SourceLocation
 from ...language import tile_ops
-from ..tile_program.expressions import Block, BlockTile
+from ..tile_program.expressions import Block, BlockTile, TensorTile
 from ..tile_program.statements import Gemm, Load, Map, Reduce, Statement, Store
 from . import cumsum
 from .elements import element_expr
-from .regions import Regions, check_whole, refused
+from .regions import Regions, refused
 
 REDUCTIONS = ("sum", "max", "min", "abssum", "absmax")
 
@@ -46,13 +46,14 @@ class Operations:
         if op.src.is_global and op.dst.is_global:
             return self._copy_through_l1(op, location)
         if op.src.is_global:
-            check_whole(op.dst)
-            return [Load(self.regions.tensor_block(op.src), op.dst.name, location)]
+            source, part = self.regions.tensor_block(op.src), self.regions.part(op.dst)
+            if part is None:
+                return [Load(source, op.dst.name, location)]
+            return [Map(op.dst.name, TensorTile(source), location, part)]
         value = BlockTile(op.src.name, part=self.regions.part(op.src))
         if op.dst.is_global:
             return [Store(value, self.regions.tensor_block(op.dst), location)]
-        check_whole(op.dst)
-        return [Map(op.dst.name, value, location)]
+        return [Map(op.dst.name, value, location, self.regions.part(op.dst))]
 
     def _copy_through_l1(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
         """From tensor to tensor, by way of an on-chip buffer of the region's size."""
@@ -77,20 +78,30 @@ class Operations:
         part = self.regions.part(region)
         if part is None:
             return region.name, []
-        name = self._new_block(f"{region.name}_part", region.extents, str(region.buffer.dtype))
+        name = self._new_block(f"{region.name}_part", region.extents, self.blocks[region.name].dtype)
         return name, [Map(name, BlockTile(region.name, part=part), location)]
 
+    def _result(
+        self, region: tile_ops.Region, location: SourceLocation | None, *, clear: bool
+    ) -> tuple[str, list[Statement], list[Statement]]:
+        """The on-chip buffer that ``region`` is, which is written: of a part of one, a buffer of its own, what brings
+        to it what the part holds unless that is to ``clear``, and what takes it to the part."""
+        name, before = self._operand(region, location)
+        if name == region.name:
+            return name, [], []
+        after = Map(region.name, BlockTile(name), location, self.regions.part(region))
+        return name, [] if clear else before, [after]
+
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
-        check_whole(op.dst)
-        return Map(op.dst.name, element_expr(op.value, [], self.regions), location)
+        return Map(op.dst.name, element_expr(op.value, [], self.regions), location, self.regions.part(op.dst))
 
     def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> list[Statement]:
         if op.kind not in REDUCTIONS:
             raise refused(f"T.reduce_{op.kind} is not supported", op.kind, expected=", ".join(REDUCTIONS))
-        check_whole(op.dst)
         _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
         name, before = self._operand(op.src, location)
-        src, dst = self.blocks[name], self.blocks[op.dst.name]
+        result, bringing, taking = self._result(op.dst, location, clear=op.clear)
+        src, dst = self.blocks[name], self.blocks[result]
         moving = [axis for axis, size in enumerate(op.src.extents) if size > 1]
         to_vector = not src.is_vector and dst.is_vector and dst.lies != "all"
         to_element = src.is_vector and dst.lies == "all" and moving == [op.dim % len(op.src.extents)]
@@ -99,37 +110,38 @@ class Operations:
             raise refused(
                 "a reduction takes a matrix to a vector, or a vector to one element", op.src.name, found=found
             )
-        return [*before, Reduce(name, op.dst.name, op.kind, op.dim if to_vector else None, op.clear, location)]
+        reduce = Reduce(name, result, op.kind, op.dim if to_vector else None, op.clear, location)
+        return [*before, *bringing, reduce, *taking]
 
     def _transpose(self, op: tile_ops.TransposeOp, location: SourceLocation | None) -> Statement:
         for region in (op.src, op.dst):
             if region.is_global:
                 raise refused("T.transpose of a tensor is not supported", region.name, hint="copy it first")
-        check_whole(op.dst)
         turns = not self.blocks[op.src.name].is_vector
-        return Map(op.dst.name, BlockTile(op.src.name, transposed=turns, part=self.regions.part(op.src)), location)
+        value = BlockTile(op.src.name, transposed=turns, part=self.regions.part(op.src))
+        return Map(op.dst.name, value, location, self.regions.part(op.dst))
 
     def _cumsum(self, op: tile_ops.CumsumOp, location: SourceLocation | None) -> list[Statement]:
-        check_whole(op.dst)
         _check_floats("T.cumsum", op.src, op.dst)
         _check_same_size(op.src, op.dst)
         for region in (op.src, op.dst):
             if region.is_global:
                 raise refused("T.cumsum of a tensor is not supported", region.name, hint="copy it first")
         name, before = self._operand(op.src, location)
-        src, dtype = self.blocks[name], str(op.src.buffer.dtype)
-        along = op.src.extents[op.dim]
+        dst, _, taking = self._result(op.dst, location, clear=True)
+        src, along = self.blocks[name], op.src.extents[op.dim]
         if src.is_vector:
             if along == 1:
-                return [*before, Map(op.dst.name, BlockTile(name), location)]
-            square = self._new_block(f"{name}_counted", (along, along), dtype)
-            return [*before, *cumsum.of_vector(name, square, op.dst.name, reverse=op.reverse, location=location)]
-        if name == op.dst.name:
-            name = self._new_block(f"{op.src.name}_terms", op.src.extents, dtype)
+                return [*before, Map(dst, BlockTile(name), location), *taking]
+            square = self._new_block(f"{name}_counted", (along, along), src.dtype)
+            sums = cumsum.of_vector(name, square, dst, reverse=op.reverse, location=location)
+            return [*before, *sums, *taking]
+        if name == dst:
+            name = self._new_block(f"{op.src.name}_terms", op.src.extents, src.dtype)
             before = [Map(name, BlockTile(op.src.name), location)]
-        ones = self._new_block(f"{op.src.name}_triangle", (along, along), dtype)
-        sums = cumsum.of_matrix(name, ones, op.dst.name, dim=op.dim, reverse=op.reverse, location=location)
-        return [*before, *sums]
+        ones = self._new_block(f"{op.src.name}_triangle", (along, along), src.dtype)
+        sums = cumsum.of_matrix(name, ones, dst, dim=op.dim, reverse=op.reverse, location=location)
+        return [*before, *sums, *taking]
 
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> list[Statement]:
         for region in (op.a, op.b, op.c):
@@ -137,11 +149,11 @@ class Operations:
                 raise refused(
                     "T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first"
                 )
-        check_whole(op.c)
         _check_floats("T.gemm", op.a, op.b, op.c)
         (a, making_a), (b, making_b) = (self._operand(region, location) for region in (op.a, op.b))
-        product = Gemm(a, b, op.c.name, op.transpose_a, op.transpose_b, op.clear_accum, location)
-        return [*making_a, *making_b, product]
+        c, bringing, taking = self._result(op.c, location, clear=op.clear_accum)
+        product = Gemm(a, b, c, op.transpose_a, op.transpose_b, op.clear_accum, location)
+        return [*making_a, *making_b, *bringing, product, *taking]
 
 
 def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:

@@ -171,20 +171,6 @@ def _tiles_along(size: Any) -> Any:
     return tirx.floordiv(size + (TILE - 1), TILE)
 
 
-def check_whole(region: tile_ops.Region) -> None:
-    """On-chip buffers are written as wholes."""
-    shape = tuple(int(dim) for dim in region.buffer.shape)
-    whole = all(isinstance(first, tirx.IntImm) and int(first) == 0 for first in region.mins)
-    if not whole or region.extents != shape:
-        raise refused(
-            f"a part of on-chip buffer {region.name} is written",
-            region.name,
-            found=f"{list(region.extents)} at {[str(first) for first in region.mins]}",
-            expected=f"the whole buffer, {list(shape)}",
-            hint="compute the parts in buffers of their own",
-        )
-
-
 def refused(
     message: str, subject: str, *, found: object = None, expected: object = None, hint: str | None = None
 ) -> UnsupportedError:

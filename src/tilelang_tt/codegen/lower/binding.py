@@ -17,6 +17,7 @@ from ..tile_program.expressions import (
 )
 from .context import Context
 from .elementwise import materialise
+from .fixed import part_of
 from .loads import Loads
 from .values import Access, Apply, Indices, Operand, Orientation, Select, Tiles, Value
 from .vectors import replicated, turned
@@ -81,9 +82,7 @@ class Binding:
         ctx.free_dst()
         tiles = materialise(ctx, name, value)
         ctx.await_operands(Operand(tiles, name))
-        if ctx.orientation.get(name) == "col":
-            return tiles.part(part.col, part.row, part.cols, part.rows)
-        return tiles.part(part.row, part.col, part.rows, part.cols)
+        return part_of(ctx, name, tiles, part)
 
 
 def _access(broadcast: Broadcast, tiles: Tiles) -> Access:

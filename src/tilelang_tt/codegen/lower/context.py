@@ -96,12 +96,15 @@ class Context:
     headers: set[str] = field(default_factory=set)
     accessors: dict[str, list[str]] = field(default_factory=lambda: {"reader": [], "writer": []})
     values: dict[str, Value] = field(default_factory=dict)
+    fixed: dict[str, Tiles] = field(default_factory=dict)
+    """Where the buffers lie that are written in parts."""
+
     scopes: list[list[Popping]] = field(default_factory=list)
     open_accumulators: dict[str, Accumulator] = field(default_factory=dict)
     held: Accumulator | None = None
     """The accumulator that occupies DST."""
 
-    prologue: list[Line] = field(default_factory=list)
+    prologue: list[Node] = field(default_factory=list)
     """What the compute kernel does before its first work tile."""
 
     epilogue: list[tuple[Stream, str]] = field(default_factory=list)
@@ -265,7 +268,7 @@ class Context:
             self.pack_to(buffer, making)
             making.lines(f"pack_tile<true>(0, {buffer.name}, 0);", "tile_regs_release();")
             making.lines(f"cb_push_back({buffer.name}, 1);", f"cb_wait_front({buffer.name}, 1);")
-            self.prologue += making.nodes  # type: ignore[arg-type]
+            self.prologue += making.nodes
             self.epilogue.append((self.compute, f"cb_pop_front({buffer.name}, 1);"))
         return buffer
 

@@ -105,11 +105,13 @@ def materialise(ctx: Context, name: str, value: Value) -> Tiles:
     return tiles
 
 
-def stage_value(ctx: Context, name: str, value: Value) -> Tiles:
-    """``value``, of the shape and format of the on-chip buffer ``name``, as tiles in a circular buffer."""
+def stage_value(ctx: Context, name: str, value: Value, shape: tuple[int, int] | None = None) -> Tiles:
+    """``value``, in the format of the on-chip buffer ``name`` and of its shape or ``shape``, as tiles in a circular
+    buffer."""
     ctx.await_operands(value)
-    rows, cols = ctx.shape(name)
-    buffer = ctx.spare_buffer("value", name, ctx.format_of(name), rows * cols, purpose=f"computed {name}")
+    rows, cols = shape or ctx.shape(name)
+    called = name if shape in (None, ctx.shape(name)) else f"{name}_{rows}x{cols}"
+    buffer = ctx.spare_buffer("value", called, ctx.format_of(name), rows * cols, purpose=f"computed {name}")
     return ctx.stage(buffer, rows, cols, lambda target: evaluate(ctx, value, target))
 
 

@@ -11,6 +11,7 @@ from ..tile_program.expressions import Block, Constant
 from ..tile_program.statements import Branch, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
 from .context import DST_TILES, Accumulator, Context, largest_divisor
 from .elementwise import materialise, rounded, stage_value
+from .fixed import set_fixed
 from .values import Operand, Tiles, Value
 
 
@@ -79,6 +80,8 @@ def close_accumulator(ctx: Context, name: str) -> None:
     if accumulator.started is not None:
         ctx.publish(accumulator, ctx.accumulator_buffer(accumulator))
     ctx.values[name] = rounded(ctx, name, accumulator.total)
+    if name in ctx.fixed:
+        set_fixed(ctx, name, ctx.values[name])
 
 
 def gemm_statement(ctx: Context, gemm: Gemm) -> None:

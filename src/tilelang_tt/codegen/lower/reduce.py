@@ -15,6 +15,7 @@ from ..tile_program.expressions import Constant
 from ..tile_program.statements import Reduce
 from .context import DST_TILES, Context, largest_divisor
 from .elementwise import materialise, rounded, stage_value
+from .fixed import set_fixed
 from .values import Apply, Operand, Tiles, Value
 from .vectors import turned
 
@@ -42,6 +43,8 @@ def reduce_statement(ctx: Context, reduce: Reduce) -> None:
     if not reduce.clear and before is not None and before != Constant(_NEUTRAL[reduce.op]):
         total = Apply(_COMBINE[reduce.op], before, total)
     ctx.values[reduce.dst] = rounded(ctx, reduce.dst, total)
+    if reduce.dst in ctx.fixed:
+        set_fixed(ctx, reduce.dst, ctx.values[reduce.dst])
 
 
 def _prepared(ctx: Context, reduce: Reduce, value: Value) -> Tiles:

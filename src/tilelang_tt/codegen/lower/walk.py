@@ -33,7 +33,8 @@ from ..tile_program.statements import (
 from .binding import Binding
 from .context import Context, Shard, Staging
 from .drain import drain
-from .elementwise import materialise, rounded, stage_value
+from .elementwise import materialise, rounded
+from .fixed import begin_fixed, rescue, restore_fixed, set_fixed
 from .loads import Loads
 from .matmul import carried_accumulators, close_accumulator, gemm_statement, open_accumulator
 from .multicast import MulticastTensor
@@ -50,7 +51,7 @@ from .state import (
 )
 from .stores import Stores
 from .uses import Uses, loaded_in
-from .values import Apply, Operand, Select, Value, converted, leaves
+from .values import Apply, Select, Value, converted
 from .vectors import orientations
 
 
@@ -78,6 +79,7 @@ def lower(
                 for let in loop.body:
                     assert isinstance(let, Let)
                     stream.add(Define(let.var, let.value))
+    begin_fixed(ctx)
     lowering.scope(program.tile_loop.body)
     for stream in ctx.streams:
         for _ in loops:
@@ -110,6 +112,7 @@ class _Lowering:
     def _statements(self, body: Sequence[Statement]) -> None:
         for group in _grouped(body):
             self.ctx.location = getattr(group[0], "location", None) or self.ctx.location
+            self._keep_apart(group)
             self._group(group)
 
     def _group(self, group: list[Statement]) -> None:
@@ -147,11 +150,17 @@ class _Lowering:
         names = {load.dst for load in group}
         self._rescue(names, self.ctx.liveness.before(group[0]) - names)
         self.loads.load(group)
+        for load in group:
+            if load.dst in self.ctx.fixed:
+                set_fixed(self.ctx, load.dst, self.ctx.values[load.dst])
 
     def _map(self, statement: Map) -> None:
         value = self.binding.bind(statement.value, self.ctx.orientation.get(statement.dst))
         value = converted(value, self.ctx.holds_integers(statement.dst))
         value = rounded(self.ctx, statement.dst, value)
+        if statement.dst in self.ctx.fixed:
+            set_fixed(self.ctx, statement.dst, value, statement.part)
+            return
         self.ctx.values[statement.dst] = value
         # What several statements read is computed once; what one reads is computed where that stores it.
         if isinstance(value, (Apply, Select)) and self.uses.reads_of[id(statement)] > 1:
@@ -213,13 +222,17 @@ class _Lowering:
                 self.ctx.pop_everywhere(buffer)
 
     def _rescue(self, loads: Collection[str], live: Collection[str]) -> None:
-        """The ``live`` buffers whose value is made of tiles that were loaded as one of ``loads``, and are about to be
-        overwritten, get tiles of their own."""
-        ctx = self.ctx
-        going = [buffer for name in loads if (buffer := ctx.made(("load", name))) is not None]
-        for name, value in list(ctx.values.items()):
-            if name in live and any(leaf.tiles.cb in going and not leaf.tiles.popped for leaf in leaves(value)):
-                ctx.values[name] = Operand(stage_value(ctx, name, value), name)
+        """Keep the ``live`` buffers that are made of tiles which were loaded as one of ``loads``."""
+        going = [buffer for name in loads if (buffer := self.ctx.made(("load", name))) is not None]
+        rescue(self.ctx, going, live)
+
+    def _keep_apart(self, group: Sequence[Statement]) -> None:
+        """Keep the buffers that are made of tiles of one that the statements change where it lies."""
+        going = [buffer for name in set_in(group) if (buffer := self.ctx.made(("fixed", name))) is not None]
+        if going:
+            liveness, last = self.ctx.liveness, group[-1]
+            inside = liveness.before(last) if isinstance(last, (Loop, Branch)) else frozenset[str]()
+            rescue(self.ctx, going, inside | liveness.after(last))
 
     def _compute_invariants(self, loop: Loop) -> None:
         """What the body only reads is computed once, before it."""
@@ -242,6 +255,7 @@ class _Lowering:
         """Buffers hold what they held ``before`` or, where ``unknown``, nothing that is known."""
         self.ctx.values.clear()
         self.ctx.values.update({name: value for name, value in before.items() if name not in unknown})
+        restore_fixed(self.ctx)
 
 
 def _grouped(body: Sequence[Statement]) -> list[list[Statement]]:

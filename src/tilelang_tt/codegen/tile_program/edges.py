@@ -45,7 +45,8 @@ class _Edges:
                 if isinstance(statement, Load):
                     self._loaded(statement.source, self._of(statement.dst))
                 elif isinstance(statement, Map):
-                    self._expression(statement.value, self._of(statement.dst))
+                    uses = self._of(statement.dst)
+                    self._expression(statement.value, _EVERYTHING if uses and statement.part else uses)
                 elif isinstance(statement, Store):
                     stores = (_Use(axis, place(statement.target, axis)) for axis in (0, 1))
                     self._expression(statement.value, frozenset(stores))

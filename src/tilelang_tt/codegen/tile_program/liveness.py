@@ -1,13 +1,14 @@
 """Which on-chip buffers are still to be read: what a loop has to carry, what a branch has to leave behind, what may go.
 
 A buffer is live where its value is read before it is set again. Every work tile begins with buffers that hold nothing.
+Those that are written in parts are memory: they are fixed, and nothing has to carry them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .statements import Branch, Load, Loop, Statement, TileProgram, bodies, reads, sets, walk
+from .statements import Branch, Load, Loop, Statement, TileProgram, bodies, reads, sets, sets_part, walk
 
 Names = frozenset[str]
 
@@ -19,6 +20,10 @@ class Liveness:
         self._before: dict[int, Names] = {}
         self._after: dict[int, Names] = {}
         self._entering: dict[int, Names] = {}
+        parts = [statement for statement in walk(program.tile_loop.body) if sets_part(statement)]
+        self.fixed: Names = frozenset(name for part in parts if (name := sets(part)) is not None)
+        """The buffers that are written in parts."""
+
         self._visit_all(program.tile_loop.body, frozenset())
         self.crossing = self._crossing(program)
         """The buffers that a loop carries or a branch leaves behind: their values get circular buffers of their own."""
@@ -34,11 +39,12 @@ class Liveness:
     def carried(self, loop: Loop) -> list[str]:
         """The buffers that the body of ``loop`` sets for its next iteration, or for what comes after it."""
         live = self._entering[id(loop)] | self.after(loop)
-        return [name for name in set_in(loop.body) if name in live]
+        return [name for name in set_in(loop.body) if name in live - self.fixed]
 
     def merged(self, branch: Branch) -> list[str]:
         """The buffers that an arm of ``branch`` sets for what comes after it."""
-        return [name for name in set_in((*branch.then, *branch.otherwise)) if name in self.after(branch)]
+        live = self.after(branch) - self.fixed
+        return [name for name in set_in((*branch.then, *branch.otherwise)) if name in live]
 
     def _crossing(self, program: TileProgram) -> Names:
         names: set[str] = set()
@@ -61,7 +67,8 @@ class Liveness:
             return self._visit_loop(statement, after)
         if isinstance(statement, Branch):
             return self._visit_all(statement.then, after) | self._visit_all(statement.otherwise, after)
-        return (after - {sets(statement)}) | set(reads(statement))
+        rest = after if sets_part(statement) else after - {sets(statement)}
+        return rest | set(reads(statement))
 
     def _visit_loop(self, loop: Loop, after: Names) -> Names:
         entering: Names = frozenset()

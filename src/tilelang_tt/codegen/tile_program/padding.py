@@ -80,9 +80,15 @@ class _Neutralising:
         for statement in self.setting.get(name, []):
             if isinstance(statement, Load) and statement.source.tensor not in self.written:
                 continue
-            copied = (
-                statement.value.block if isinstance(statement, Map) and isinstance(statement.value, BlockTile) else None
-            )
+            copied = _copied_whole(statement)
             if copied is None or copied in asked or not self._padded_with_zeros(copied, (*asked, name)):
                 return False
         return True
+
+
+def _copied_whole(statement: Statement) -> str | None:
+    """The buffer that ``statement`` copies whole into another, its padding included."""
+    if not isinstance(statement, Map) or statement.part is not None or not isinstance(statement.value, BlockTile):
+        return None
+    value = statement.value
+    return value.block if value == BlockTile(value.block, transposed=value.transposed) else None

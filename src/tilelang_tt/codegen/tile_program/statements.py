@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...errors import SourceLocation
-from .expressions import Block, BlockTile, TensorBlock, TileExpr, operands
+from .expressions import Block, BlockTile, Rectangle, TensorBlock, TileExpr, operands
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Store:
 
 @dataclass(frozen=True)
 class Map:
-    """``value``, tile by tile -> on-chip buffer."""
+    """``value``, tile by tile -> on-chip buffer, or ``part`` of it: its other tiles stay."""
 
     dst: str
     value: TileExpr
     location: SourceLocation | None = None
+    part: Rectangle | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,12 @@ def reads(statement: Statement) -> list[str]:
 
 
 def sets(statement: Statement) -> str | None:
-    """The on-chip buffer that a statement gives a new value."""
+    """The on-chip buffer that a statement gives a new value, or a part of which it does."""
     if isinstance(statement, (Load, Map, Reduce)):
         return statement.dst
     return statement.c if isinstance(statement, Gemm) else None
+
+
+def sets_part(statement: Statement) -> bool:
+    """Whether what a statement sets is a part of an on-chip buffer."""
+    return isinstance(statement, Map) and statement.part is not None

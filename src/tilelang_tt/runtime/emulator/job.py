@@ -105,7 +105,7 @@ def job_text(
         tensor = "-" if cb.tensor is None else str(names.index(cb.tensor))
         lines.append(
             f"cb {cb.index} {cb.name} {cb.data_format} {cb.page_size} {cb.num_pages} {address} {tensor}"
-            f" {int(cb.unpack_to_dest_fp32)}"
+            f" {int(cb.unpack_to_dest_fp32)} {int(cb.kept)}"
         )
     for kernel, path in zip(spec.kernels, objects, strict=True):
         raw = int("tt_l1_ptr" in _SEMAPHORE.sub("", sources[kernel.source]))

@@ -273,7 +273,7 @@ void emu_cb_pop_front(std::uint32_t index, std::uint32_t pages, emu::Site site) 
             );
         }
     }
-    if (cb.spec->tensor == no_index && pages > 0) {
+    if (cb.spec->tensor == no_index && !cb.spec->kept && pages > 0) {
         // A popped page's content is void: reading it again without a new write is an error. What a NoC write still
         // reads of it must stay as it is.
         core.l1->keep(offset, pages * cb.page_bytes(), write_in_flight);

@@ -199,6 +199,7 @@ inline void parse_line(const std::string& keyword, JobLine& line, Program& progr
         cb.address = line.number();
         cb.tensor = line.index();
         cb.unpack_to_dest = line.number() != 0;
+        cb.kept = line.number() != 0;
         if (cb.index >= 64 || cb.pages == 0 || cb.page_bytes == 0 ||
             (cb.tensor != no_index && cb.tensor >= program.tensors.size())) {
             bad_job("circular buffer " + cb.name);

@@ -179,6 +179,7 @@ struct CircularBufferSpec {
     std::uint32_t page_bytes, pages, address;
     std::uint32_t tensor;  // no_index: a buffer of its own
     bool unpack_to_dest;
+    bool kept;  // popped pages keep their content
 };
 
 struct KernelSpec {
