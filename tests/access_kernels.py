@@ -187,6 +187,52 @@ def rows_of_tensors():
     return kernel, reference, 2
 
 
+def values_kept():
+    """Names and conditions of what is stored to before they are used."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, N), F), C: T.Tensor((64, N), F), E: T.Tensor((64, N), F), V: T.Tensor((64,), F)):
+        with T.Kernel(3, threads=128) as bx:
+            a = T.alloc_shared((64, 32), F)
+            b = T.alloc_fragment((64, 32), F)
+            c = T.alloc_fragment((64, 32), F)
+            v = T.alloc_fragment((64,), F)
+            T.copy(A[0, bx * 32], a)
+            for i in T.Parallel(64):
+                v[i] = A[i, 0]
+            for i, j in T.Parallel(64, 32):
+                x = a[i, j]
+                positive = x > 0
+                a[i, j] = x * 2
+                b[i, j] = T.if_then_else(positive, a[i, j], x)
+            T.copy(b, C[0, bx * 32])
+            for i, j in T.Parallel(64, 32):
+                if a[i, j] > b[i, j]:
+                    y = a[i, j] + v[i]
+                    a[i, j] = -1
+                    b[i, j] = 0
+                    c[i, j] = y
+                else:
+                    c[i, j] = b[i, j]
+                    a[i, j] = 1
+                b[i, j] = b[i, j] + a[i, j] * c[i, j]
+            T.copy(b, E[0, bx * 32])
+            for i in T.Parallel(64):
+                z = v[i]
+                v[i] = v[i] * v[i]
+                v[i] = v[i] + z
+            if bx == 0:
+                T.copy(v, V)
+
+    def reference(a):
+        b, v = torch.where(a > 0, 2 * a, a), a[:, :1]
+        grows = 2 * a > b
+        c = torch.where(grows, 2 * a + v, b)
+        return [b, torch.where(grows, -c, b + c), (v * v + v)[:, 0]]
+
+    return kernel, reference, 3
+
+
 def parts_of_tiles_written():
     """Columns, elements and rows of tensors among others, by blocks that share their hardware tiles."""
 

@@ -47,6 +47,11 @@ def test_rows_of_tensors():
     run("rows_of_tensors", tolerance=2**-7)
 
 
+@supported("Conditions", "on what is stored under them; names of values, used after what they are of was stored to")
+def test_values_kept():
+    run("values_kept")
+
+
 @supported("Tensors", "rows, columns and elements written, among others in a hardware tile: `C[i, k] = v[i]`")
 def test_parts_of_tiles_written():
     run("parts_of_tiles_written", tolerance=2**-7)

@@ -82,24 +82,6 @@ def test_serial_elements():
     return kernel
 
 
-@refused("Conditions", "`if` on what is stored under it", "if in T.Parallel depends on A_shared")
-def test_condition_that_changes():
-    @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
-        with T.Kernel(1, threads=128) as bx:
-            A_shared = T.alloc_shared((64, 64), D)
-            B_shared = T.alloc_shared((64, 64), D)
-            T.copy(A[0, 0], A_shared)
-            T.copy(A[0, 0], B_shared)
-            for i, j in T.Parallel(64, 64):
-                if A_shared[i, j] > 0:
-                    A_shared[i, j] = 0
-                    B_shared[i, j] = 1
-            T.copy(B_shared, C[0, 0])
-
-    return kernel
-
-
 @refused("Expressions", "access along a diagonal or with a stride", "A_shared is not indexed by single variables")
 def test_diagonal():
     return element_wise_load(lambda x, i, j: x[i, (i + j) % 64])

@@ -424,6 +424,7 @@ def access_cases() -> Iterator[Case]:
         made = cumsum_kernels.of_matrices(dim, reverse, (64, 50))
         yield control(f"access_cumsum_{dim}", control_kernels.Example(*made), tolerance=2**-9)
     yield control("access_cumsum_vectors", control_kernels.Example(*cumsum_kernels.of_vectors(True)), tolerance=2**-9)
+    yield control("access_kept", control_kernels.Example(*access_kernels.values_kept()))
     written = control_kernels.Example(*access_kernels.parts_of_tiles_written())
     yield control("access_parts_written", written, tolerance=2**-7)
     yield control("access_one_column", control_kernels.Example(*access_kernels.buffers_of_one_column()))

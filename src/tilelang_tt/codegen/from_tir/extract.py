@@ -349,12 +349,8 @@ class _Extraction:
         self._element_stores(inner, [each for each in loops if each.loop_var not in first])
 
     def _element_stores(self, body: Any, loops: Sequence[tirx.For]) -> None:
-        try:
-            stores = predicated(body)
-        except UnsupportedError as error:
-            raise error.at(store_location(self.func, error.subject or "")) from None
         moving = [loop.loop_var for loop in loops]
-        for store in stores:
+        for store in predicated(body, loops, self.operations.new_buffer):
             numbered = self._numbers(store, moving)
             self._emit(self._element_store(numbered, loops))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tvm import tirx
+
 from ...errors import SourceLocation
 from ...language import tile_ops
 from ..tile_program.expressions import Block, BlockTile, TensorTile
@@ -65,6 +67,10 @@ class Operations:
             Load(self.regions.tensor_block(op.src), name, location),
             Store(BlockTile(name), self.regions.tensor_block(op.dst), location),
         ]
+
+    def new_buffer(self, shape: Sequence[int], dtype: str) -> tirx.Buffer:
+        """An on-chip buffer that the kernel does not have, for values that are kept."""
+        return tirx.decl_buffer(shape, dtype, self._new_block("kept", shape, dtype), scope="local.fragment")
 
     def _new_block(self, name: str, shape: Sequence[int], dtype: str) -> str:
         """The name of an on-chip buffer that the kernel does not have."""
