@@ -5,7 +5,7 @@ import tilelang.language as T
 
 
 @tilelang.jit
-def gemm(M, N, K, bm, bn, bk, dtype="bfloat16", out_dtype=None, stages=2, relu=False):
+def gemm(M, N, K, bm, bn, bk, dtype="bfloat16", out_dtype=None, stages=2, relu=False, accum="float32"):
     out_dtype = out_dtype or dtype
 
     @T.prim_func
@@ -13,7 +13,7 @@ def gemm(M, N, K, bm, bn, bk, dtype="bfloat16", out_dtype=None, stages=2, relu=F
         with T.Kernel(T.ceildiv(N, bn), T.ceildiv(M, bm), threads=128) as (bx, by):
             A_shared = T.alloc_shared((bm, bk), dtype)
             B_shared = T.alloc_shared((bk, bn), dtype)
-            C_local = T.alloc_fragment((bm, bn), "float32")
+            C_local = T.alloc_fragment((bm, bn), accum)
             T.clear(C_local)
             for ko in T.Pipelined(T.ceildiv(K, bk), num_stages=stages):
                 T.copy(A[by * bm, ko * bk], A_shared)

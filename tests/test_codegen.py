@@ -97,10 +97,14 @@ def test_a_float32_output_with_an_epilogue_reads_its_accumulator_in_full():
 
 
 @pytest.mark.parametrize(
-    ("block", "expected"), [((4, 4), (2, 2)), ((1, 8), (1, 4)), ((8, 1), (4, 1)), ((3, 3), (1, 3)), ((5, 7), (1, 1))]
+    ("block", "most", "expected"),
+    [
+        *(((4, 4), 4, (2, 2)), ((1, 8), 4, (1, 4)), ((8, 1), 4, (4, 1)), ((3, 3), 4, (1, 3)), ((5, 7), 4, (1, 1))),
+        *(((4, 4), 8, (2, 4)), ((1, 8), 8, (1, 8)), ((3, 3), 8, (1, 3)), ((6, 2), 8, (3, 2)), ((5, 7), 8, (1, 7))),
+    ],
 )
-def test_the_part_of_an_accumulator_that_goes_through_dst(block, expected):
-    assert subblock(*block) in (expected, expected[::-1])
+def test_the_part_of_an_accumulator_that_goes_through_dst(block, most, expected):
+    assert subblock(*block, most) in (expected, expected[::-1])
 
 
 def test_the_matrix_engine_is_configured_once_where_nothing_else_uses_it():

@@ -38,6 +38,7 @@ def test_every_pass_is_a_tvm_pass_that_runs_in_a_sequential():
     assert sorted(names) == sorted(
         [
             "InferDefaultTTSchedule",
+            "InferTTCompute",
             "InferTTLayout",
             "InferTTStorage",
             "PropagateTTLayout",

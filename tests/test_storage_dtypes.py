@@ -1,4 +1,7 @@
-"""Tensors stored as another dtype than the kernel's: block floats, and float16 on chips that have none."""
+"""Tensors stored as another dtype than the kernel's: block floats, and float16 on chips that have none; and how the
+engines run by the dtypes of what they compute."""
+
+import re
 
 import kernels
 import numpy as np
@@ -230,6 +233,133 @@ def test_rows_picked_of_block_floats_are_refused():
     assert refused.value.location is not None
 
 
+def engines(program):
+    return next(kernel.compute for kernel in program.spec.kernels if kernel.compute)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "fidelity"),
+    [
+        *(("bfloat16", "bfloat16", "HiFi4"), ("bfloat16", "bfloat8_b", "HiFi4"), ("bfloat16", "bfloat4_b", "HiFi3")),
+        *(("bfloat8_b", "bfloat16", "HiFi2"), ("bfloat8_b", "bfloat8_b", "HiFi2"), ("bfloat8_b", "bfloat4_b", "LoFi")),
+        *(("bfloat4_b", "bfloat4_b", "LoFi"), ("float32", "bfloat16", "HiFi4")),
+    ],
+)
+def test_the_fewest_passes_that_are_exact_for_the_operands_dtypes(a, b, fidelity):
+    func = kernels.gemm.get_tir(64, 64, 64, 64, 64, 64, out_dtype="float32")
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 64).bfloat16(), torch.randn(64, 64).bfloat16()
+    layout = {"A": {"dtype": a}, "B": {"dtype": b}}
+    names = ("LoFi", "HiFi2", "HiFi3", "HiFi4")
+    given = {name: tt.compile(func, layout=layout, schedule={"math_fidelity": name}, out_idx=-1) for name in names}
+    found, program = {name: given[name](x, y) for name in names}, tt.compile(func, layout=layout, out_idx=-1)
+    assert engines(program).math_fidelity == program.spec.workload.math_fidelity == fidelity
+    assert torch.equal(program(x, y), found[fidelity])
+    wanted = stored(x, a) @ stored(y, b)
+    assert error(found[fidelity], wanted) < 2**-10
+    # One pass fewer leaves bits out.
+    assert fidelity == "LoFi" or error(found[names[names.index(fidelity) - 1]], wanted) > 2 * error(
+        found[fidelity], wanted
+    )
+
+
+def test_fewer_passes_are_modelled_as_faster():
+    func = kernels.gemm.get_tir(1024, 1024, 1024, 128, 128, 32)
+    plain, blocks = (
+        tt.compile(func, layout={name: {"dtype": dtype} for name in "AB"}).explain()
+        for dtype in ("bfloat16", "bfloat8_b")
+    )
+    given = tt.compile(func, schedule={"math_fidelity": "HiFi2", "dst_dtype": "float32"}).explain()
+    assert plain.chosen.cost.compute == 2 * blocks.chosen.cost.compute == 2 * given.chosen.cost.compute > 0
+    assert plain.engines == "HiFi4 (by the kernel's dtypes), DST of float32 (by the kernel's dtypes)"
+    assert given.engines == "HiFi2 (given), DST of float32 (given)"
+    assert f"engines: {given.engines}" in str(given)
+    assert given.to_dict()["engines"] == given.engines
+
+
+def of_vectors(what):
+    """A kernel of two tensors A and V stored as block floats: what it makes of them decides the passes."""
+
+    @T.prim_func
+    def main(A: T.Tensor((64, 64), "bfloat16"), V: T.Tensor((64,), "bfloat16"), C: T.Tensor((64, 64), "float32")):
+        with T.Kernel(1) as _:
+            a, b = T.alloc_shared((64, 64), "bfloat16"), T.alloc_shared((64, 64), "bfloat16")
+            v, s = T.alloc_shared((64,), "bfloat16"), T.alloc_fragment((64,), "float32")
+            c = T.alloc_fragment((64, 64), "float32")
+            T.copy(A, a)
+            T.copy(V, v)
+            what(a, b, v, s, c)
+            T.copy(c, C)
+
+    return main
+
+
+class TestWhatDecidesThePasses:
+    def fidelity(self, what, **dtypes):
+        layout = {name: {"dtype": dtype} for name, dtype in dtypes.items()}
+        func = of_vectors(what)
+        return engines(tt.compile(func, layout=layout, schedule={"dst_dtype": "float32"})).math_fidelity
+
+    def test_copies_by_way_of_other_buffers_keep_their_bits_and_computed_values_have_those_of_the_dtype(self):
+        @T.macro
+        def copied(a, b, v, s, c):
+            for i, j in T.Parallel(64, 64):
+                b[i, j] = T.if_then_else(i >= j, a[i, j], T.bfloat16(0))
+            T.gemm(a, b, c, clear_accum=True)
+
+        @T.macro
+        def computed(a, b, v, s, c):
+            for i, j in T.Parallel(64, 64):
+                b[i, j] = a[i, j] + T.bfloat16(1)
+            T.gemm(a, b, c, clear_accum=True)
+
+        assert self.fidelity(copied, A="bfloat8_b") == "HiFi2"
+        assert self.fidelity(copied, A="bfloat4_b", V="bfloat4_b") == "LoFi"
+        assert self.fidelity(computed, A="bfloat4_b", V="bfloat4_b") == "HiFi2"
+
+    def test_sums_and_spread_vectors_are_products_with_ones(self):
+        @T.macro
+        def rows(a, b, v, s, c):
+            T.reduce_sum(a, s, dim=1)
+            for i, j in T.Parallel(64, 64):
+                c[i, j] = s[i]
+
+        @T.macro
+        def columns(a, b, v, s, c):
+            T.reduce_sum(a, s, dim=0)
+            for i, j in T.Parallel(64, 64):
+                c[i, j] = s[j]
+
+        @T.macro
+        def bias(a, b, v, s, c):
+            T.gemm(a, a, c, clear_accum=True)
+            for i, j in T.Parallel(64, 64):
+                c[i, j] += v[j]
+
+        assert self.fidelity(rows) == "HiFi3"
+        assert self.fidelity(columns) == "HiFi2"
+        assert self.fidelity(bias, A="bfloat4_b") == "HiFi2"
+        assert self.fidelity(bias, A="bfloat4_b", V="bfloat4_b") == "LoFi"
+
+    def test_products_of_elements_take_the_vector_engine_beside_gemm_and_all_passes_without(self):
+        @T.macro
+        def beside(a, b, v, s, c):
+            T.gemm(a, a, c, clear_accum=True)
+            T.copy(a, b)
+            for i, j in T.Parallel(64, 64):
+                c[i, j] = a[i, j] * b[i, j]
+
+        @T.macro
+        def alone(a, b, v, s, c):
+            for i, j in T.Parallel(64, 64):
+                c[i, j] = a[i, j] * a[j, i]
+
+        assert self.fidelity(beside, A="bfloat4_b", V="bfloat4_b") == "LoFi"
+        program = tt.compile(of_vectors(beside), layout={"A": {"dtype": "bfloat4_b"}, "V": {"dtype": "bfloat4_b"}})
+        assert "mul_tiles" not in program.kernels["compute"]
+        assert self.fidelity(alone) == "HiFi4"
+
+
 @pytest.mark.parametrize(("fidelity", "bound"), [("LoFi", 2**-4), ("HiFi2", 2**-7), ("HiFi3", 2**-10), (None, 2**-10)])
 def test_math_fidelity(fidelity, bound):
     """Fewer passes leave out the low bits of the operands, and are modelled as so much faster."""
@@ -271,10 +401,63 @@ def test_sums_in_bfloat16():
     assert errors[0] < 2**-8 < 2 * errors[0] < errors[1] < 2**-4
 
 
-def test_sums_in_bfloat16_are_refused_where_float32_is_kept_in_l1():
-    func = kernels.gemm.get_tir(128, 128, 64, 128, 128, 32)
+@pytest.mark.parametrize(("block", "k"), [((64, 128, 32), 128), ((128, 128, 32), 96)])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_kernel_that_sums_up_in_bfloat16_has_twice_the_room_in_dst(block, k, relu):
+    """8 tiles; where they are not enough the packer adds in L1, in bfloat16 too."""
+    func = kernels.gemm.get_tir(128, 256, k, *block, relu=relu, accum="bfloat16")
+    program = tt.compile(func, out_idx=-1)
+    wide = tt.compile(func, schedule={"dst_dtype": "float32"}, out_idx=-1)
+    assert (engines(program).fp32_dest_acc, engines(wide).fp32_dest_acc) == (False, True)
+    assert {buffer.data_format for buffer in program.spec.circular_buffers} == {"Float16_b"}
+    in_dst = block[0] * block[1] <= 8 * 1024
+    assert ("pack_reconfig_l1_acc" in program.kernels["compute"]) != in_dst
+    assert "pack_reconfig_l1_acc" in wide.kernels["compute"]
+    # Two rows of four tiles at a time.
+    assert re.search(r"matmul_block\(.*, 0, (4, 2|2, 4), 1\);", program.kernels["compute"])
+    torch.manual_seed(0)
+    a, b = torch.randn(128, k).bfloat16(), torch.randn(k, 256).bfloat16()
+    wanted = a.double() @ b.double()
+    wanted = wanted.clamp(min=0) if relu else wanted
+    assert error(wide(a, b), wanted) < 2**-8 < error(program(a, b), wanted) < 2**-5
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "what"),
+    [
+        ({"accum": "float32"}, "float32 accumulator"),
+        ({"accum": "bfloat16", "out_dtype": "float32"}, "float32 output"),
+        ({"dtype": "float16", "accum": "float16"}, "float16"),
+    ],
+)
+def test_sums_are_in_float32_where_anything_is_wider_than_bfloat16(dtypes, what):
+    assert engines(tt.compile(kernels.gemm.get_tir(64, 64, 64, 64, 64, 32, **dtypes))).fp32_dest_acc, what
+
+
+def test_elementwise_work_is_in_float32():
+    """DST of bfloat16 would cut every step of it."""
+    assert engines(tt.compile(kernels.binary.get_tir(64, 64, 32, 32))).fp32_dest_acc
+    func = kernels.gemm_bias.get_tir(64, 64, 64, 64, 64, 32)
+    assert engines(tt.compile(func)).fp32_dest_acc
+
+
+def test_a_dst_of_bfloat16_is_refused_where_float32_is_kept_in_l1_and_for_numbers_of_elements():
+    func = kernels.gemm.get_tir(128, 128, 64, 128, 128, 32, out_dtype="float32")
     with pytest.raises(UnsupportedError, match=r"DST cannot hold bfloat16: circular buffer .* holds Float32"):
         tt.compile(func, schedule={"dst_dtype": "bfloat16"})
+
+    @T.prim_func
+    def numbers(A: T.Tensor((64, 64), "bfloat16"), C: T.Tensor((64, 64), "bfloat16")):
+        with T.Kernel(1) as _:
+            a = T.alloc_fragment((64, 64), "bfloat16")
+            T.copy(A, a)
+            for i, j in T.Parallel(64, 64):
+                a[i, j] = T.if_then_else(i >= j, a[i, j], T.bfloat16(0))
+            T.copy(a, C)
+
+    with pytest.raises(UnsupportedError, match="DST of bfloat16 does not hold") as refused:
+        tt.compile(numbers, schedule={"dst_dtype": "bfloat16"})
+    assert refused.value.location is not None
 
 
 def test_a_wrong_math_fidelity_is_refused():

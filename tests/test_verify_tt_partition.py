@@ -10,7 +10,7 @@ from tilelang_tt.layout import block_sharded
 from tilelang_tt.transform import VerifyTTPartition
 from tilelang_tt.transform.pipeline import tt_passes
 
-STAGES = {"partitioned": 6, "persistent": 8}
+STAGES = {"partitioned": 7, "persistent": 9}
 
 
 def annotated(run, stage, sharded=True, shape=(256, 256)):

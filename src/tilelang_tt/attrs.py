@@ -29,6 +29,9 @@ TILES_PER_CORE: Final = "tt_tiles_per_core"
 BUFFER_PREFIX: Final = "tt.buffer."
 CB_PREFIX: Final = "tt.cb."
 
+# Written by InferTTCompute: how the engines run, math_fidelity and dst_dtype as the schedule has them.
+COMPUTE: Final = "tt.compute"
+
 # Written by LayoutAwareWorkPartitionTT.
 PARTITION_MODE: Final = "tt.partition_mode"
 GRID_TILES: Final = "tt.grid_tiles"

@@ -80,12 +80,12 @@ def f32(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def gemm(name, shape, block, dtype="bfloat16", out_dtype=None, relu=False, stages=2, **options) -> Case:
+def gemm(name, shape, block, dtype="bfloat16", out_dtype=None, relu=False, stages=2, accum="float32", **more) -> Case:
     m, n, k = shape
-    func = kernels.gemm.get_tir(m, n, k, *block, dtype=dtype, out_dtype=out_dtype, stages=stages, relu=relu)
+    func = kernels.gemm.get_tir(m, n, k, *block, dtype, out_dtype, stages, relu, accum)
     a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
     c = f32(a) @ f32(b)
-    return Case(name, func, {"A": a, "B": b}, {"C": np.maximum(c, 0) if relu else c}, **options)
+    return Case(name, func, {"A": a, "B": b}, {"C": np.maximum(c, 0) if relu else c}, **more)
 
 
 def transposed(name, shape, block, trans_a, trans_b, dtype="bfloat16", **options) -> Case:
@@ -619,6 +619,20 @@ def storage_cases() -> Iterator[Case]:
         case = gemm(f"storage_{fidelity}", (128, 128, 96), (64, 64, 32), out_dtype="float32", layout=both)
         case.expected["C"] = as_stored(case.inputs["A"], "bfloat8_b") @ as_stored(case.inputs["B"], "bfloat8_b")
         case.schedule, case.tolerance = {"math_fidelity": fidelity}, tolerance
+        yield case
+    for b, tolerance in (("bfloat8_b", TOLERANCE), ("bfloat4_b", TOLERANCE)):
+        # One pass (LoFi), two, three and four, as the operands' dtypes ask for.
+        for a in ("bfloat8_b", "bfloat16"):
+            layout = {"A": {"dtype": a}, "B": {"dtype": b}}
+            case = gemm(f"engines_{a}_{b}", (128, 128, 96), (64, 64, 32), out_dtype="float32", layout=layout)
+            case.expected["C"] = as_stored(case.inputs["A"], a) @ as_stored(case.inputs["B"], b)
+            case.tolerance = tolerance
+            yield case
+    for block in ((64, 128, 32), (128, 128, 32), (32, 32, 64)):
+        case = gemm(
+            f"engines_bfloat16_{'x'.join(map(str, block))}", (128, 256, 128), block, accum="bfloat16", relu=True
+        )
+        case.tolerance = 2**-6
         yield case
     case = gemm("storage_dst_bfloat16", (128, 128, 512), (64, 64, 32))
     case.schedule, case.tolerance = {"dst_dtype": "bfloat16"}, 2**-5

@@ -14,7 +14,6 @@ from ..errors import Code, UnsupportedError
 from ..formats import storage_format, tile_bytes
 from ..language.plain import plain_attrs
 from ..partition import WorkPartition
-from ..partition.schedule import parse_user_schedule
 from ..program.spec import (
     MULTICAST_ARGS,
     ComputeConfig,
@@ -65,7 +64,9 @@ def build(
     staging = {t.name: Staging(t.data_format, plain[f"{attrs.CB_PREFIX}{t.name}"]["depth"]) for t in tensors}
     multicasts = multicast_tensors(partition)
     check_lock_step(program, multicasts)
-    ctx = lower(program, staging, _resident(shards, partition), multicasts)
+    config = _compute_config(plain)
+    ctx = lower(program, staging, _resident(shards, partition), multicasts, config)
+    _check_dst(ctx)
     check_l1(list(ctx.buffers), tensors, device)
     sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
     spec = ProgramSpec(
@@ -75,7 +76,7 @@ def build(
         circular_buffers=tuple(buffer.to_spec() for buffer in ctx.buffers),
         kernels=(
             KernelSpec("reader", "reader.cpp", tuple(ctx.accessors["reader"])),
-            KernelSpec("compute", "compute.cpp", compute=_compute_config(ctx, plain)),
+            KernelSpec("compute", "compute.cpp", compute=config),
             KernelSpec("writer", "writer.cpp", tuple(ctx.accessors["writer"])),
         ),
         partition=partition.to_spec(),
@@ -86,15 +87,19 @@ def build(
     return spec, sources
 
 
-def _compute_config(ctx: Context, plain: Mapping[str, Any]) -> ComputeConfig:
-    """How the engines run: as the schedule says, else with all bits of their operands and sums in float32.
+def _compute_config(plain: Mapping[str, Any]) -> ComputeConfig:
+    chosen = plain[attrs.COMPUTE]
+    return ComputeConfig(chosen[attrs.MATH_FIDELITY], chosen[attrs.DST_TYPE] == "float32")
+
+
+def _check_dst(ctx: Context) -> None:
+    """Refuse a 16-bit DST where values go through it that have more bits.
 
     Raises:
-        UnsupportedError: ``unsupported``, for a 16-bit DST where values go through it that have more bits.
+        UnsupportedError: ``unsupported``.
     """
-    schedule = parse_user_schedule(plain.get(attrs.USER_SCHEDULE))
     wide = next((buffer for buffer in ctx.buffers if buffer.data_format in ("Float32", "Int32", "Float16")), None)
-    if schedule.dst_dtype == "bfloat16" and wide is not None:
+    if not ctx.config.fp32_dest_acc and wide is not None:
         raise UnsupportedError(
             Code.UNSUPPORTED,
             f"DST cannot hold bfloat16: circular buffer {wide.name} holds {wide.data_format}",
@@ -103,7 +108,6 @@ def _compute_config(ctx: Context, plain: Mapping[str, Any]) -> ComputeConfig:
             expected="a kernel that keeps no float32, float16 or int32 tiles in L1",
             hint="store them as bfloat16, or leave dst_dtype at float32",
         )
-    return ComputeConfig(schedule.math_fidelity or "HiFi4", schedule.dst_dtype != "bfloat16")
 
 
 def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[str, ShardPlacement]) -> TensorSpec:

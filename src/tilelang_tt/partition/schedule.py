@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 from .._plain import INT32_MAX, core_range_tuple, int_tuple, is_int, str_tuple
 from ..attrs import DST_TYPE, DYNAMIC_KEY, FLOAT16_AS, GLOBAL, LOCAL_SHARD, MATH_FIDELITY
 from ..devices import Core, CoreRange, Device, expand_ranges
+from ..engines import DstType, Fidelity
 from ..errors import Code, ScheduleError, SourceLocation, nearest
 from .policies import CONTIGUOUS, ORDERS, POLICIES, ROW_MAJOR, Named
 
@@ -23,9 +24,9 @@ _PAIRS = {
     "core_grid": "[x, y]",
 }
 _WORDS = {
-    MATH_FIDELITY: ("LoFi", "HiFi2", "HiFi3", "HiFi4"),
+    MATH_FIDELITY: get_args(Fidelity),
     FLOAT16_AS: ("bfloat16", "float32"),
-    DST_TYPE: ("float32", "bfloat16"),
+    DST_TYPE: get_args(DstType),
 }
 _KEYS = (
     *("partition_mode", *_PAIRS, "runtime_args", "num_cores", "core_ranges", "policy", "order", "multicast"),
@@ -54,10 +55,11 @@ class UserSchedule:
         multicast: the tensors whose blocks one core of a group reads and sends to the others; None for none, or with
             policy "auto" for what is modelled fastest.
         dynamic: symbolic size -> the size that the partition is made for before the real one is known.
-        math_fidelity: how many passes the matrix engine makes: "LoFi" (1), "HiFi2", "HiFi3", "HiFi4"; None for 4.
+        math_fidelity: how many passes the matrix engine makes: "LoFi" (1), "HiFi2", "HiFi3", "HiFi4"; None for the
+            fewest that multiply all bits of what the kernel multiplies.
         float16_as: what float16 tensors and on-chip buffers are stored and computed as: "bfloat16" or "float32".
-        dst_dtype: what the registers of the engines (DST) hold, sums of products included: "float32", also where None,
-            or "bfloat16".
+        dst_dtype: what the registers of the engines (DST) hold, sums of products included: "float32" or "bfloat16";
+            None for bfloat16 where the kernel sums up in it and has nothing wider, else float32.
     """
 
     partition_mode: Literal["global", "local_shard", "auto"] = "auto"
@@ -72,9 +74,9 @@ class UserSchedule:
     order: str = "row_major"
     multicast: tuple[str, ...] | None = None
     dynamic: tuple[tuple[str, int], ...] = ()
-    math_fidelity: Literal["LoFi", "HiFi2", "HiFi3", "HiFi4"] | None = None
+    math_fidelity: Fidelity | None = None
     float16_as: str | None = None
-    dst_dtype: Literal["float32", "bfloat16"] | None = None
+    dst_dtype: DstType | None = None
 
     @property
     def is_legacy(self) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import prod
 
 from .._plain import ceil_div
-from ..attrs import MATH_FIDELITY
 from ..devices import Device
+from ..engines import PRODUCT_CYCLES
 from ..formats import storage_format, tile_bytes
 from ..layout import BufferLayout, Projection, parse_user_layout, project
 from ..layout.shards import tile_sizes
@@ -15,9 +15,6 @@ from ..program.spec import TensorUseSpec, WorkloadSpec
 from .cost import Access
 from .grid import WorkGrid
 from .placed_buffers import PlacedBuffer
-
-PRODUCT_CYCLES = {"LoFi": 16, "HiFi2": 32, "HiFi3": 48, "HiFi4": 64}
-"""Clock cycles of a matrix product of 32 x 32 x 32 elements, by math fidelity."""
 
 
 def work_grid(workload: WorkloadSpec) -> WorkGrid:
@@ -92,7 +89,7 @@ def _access(workload: WorkloadSpec, tensor: TensorUseSpec, device: Device) -> Ac
 
 def cycles_per_tile(workload: WorkloadSpec) -> float:
     """Clock cycles of matrix work of one work tile; element-wise work is not modelled."""
-    return float(workload.products * PRODUCT_CYCLES[workload.schedule.get(MATH_FIDELITY) or "HiFi4"])
+    return float(workload.products * PRODUCT_CYCLES[workload.math_fidelity])
 
 
 def l1_bytes(accesses: Sequence[Access], device: Device, resident: Sequence[str] = ()) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..attrs import DST_TYPE, MATH_FIDELITY
 from ..errors import Code, ProgramError, TTError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Explanation:
         runners_up: the other legal plans that the schedule's cores allow, best first.
         modelled: plans that code generation cannot execute yet.
         core_map: work tiles per core, as text.
+        engines: how the engines run, and whether the schedule says so.
         sizes: the symbolic sizes that all of this is for; empty where all sizes are fixed.
     """
 
@@ -42,6 +44,7 @@ class Explanation:
     runners_up: tuple[Candidate, ...]
     modelled: tuple[Candidate, ...]
     core_map: str
+    engines: str
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,6 +55,7 @@ class Explanation:
             "decided_by": self.decided_by,
             "in_place": list(self.in_place),
             "moved": list(self.moved),
+            "engines": self.engines,
             "sizes": dict(self.sizes),
             "chosen": _plain(self.chosen),
             "runners_up": [_plain(candidate) for candidate in self.runners_up],
@@ -67,6 +71,7 @@ class Explanation:
             *([f"  planned for {sizes}; at launch the real sizes are shared out the same way"] if sizes else []),
             f"  decided by: {self.decided_by}",
             f"  in place: {in_place}; over the network: {moved}",
+            f"  engines: {self.engines}",
             f"  modelled time: {_cycles(cost.cycles)}, bound by {cost.bound}",
             f"  balance: at most {cost.most_tiles} work tiles per core, {cost.mean_tiles:.2f} on average over "
             f"{cost.cores} cores",
@@ -120,6 +125,7 @@ def explain(spec: ProgramSpec) -> Explanation:
         runners_up=tuple(candidate for candidate in runners_up if candidate.name != chosen.name),
         modelled=modelled,
         core_map=made.core_map(spec.device),
+        engines=_engines(spec, workload),
         sizes={} if spec.dynamic is None else spec.dynamic.sizes,
     )
 
@@ -139,6 +145,14 @@ def decided_by(workload: WorkloadSpec, made: WorkPartition) -> str:
         return "tt_tiles_per_core, the kernel's legacy schedule"
     keys = [f"{key}: {schedule[key]}" for key in ("policy", "order", "multicast") if key in schedule]
     return " and ".join(keys) or "nothing: no tensor's shards in L1 line up with the work grid, so contiguous"
+
+
+def _engines(spec: ProgramSpec, workload: WorkloadSpec) -> str:
+    config = next(kernel.compute for kernel in spec.kernels if kernel.compute is not None)
+    dst = f"DST of {'float32' if config.fp32_dest_acc else 'bfloat16'}"
+    words = {MATH_FIDELITY: config.math_fidelity, DST_TYPE: dst}
+    said = {key: "given" if workload.schedule.get(key) else "by the kernel's dtypes" for key in words}
+    return ", ".join(f"{word} ({said[key]})" for key, word in words.items())
 
 
 def _plain(candidate: Candidate) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..devices import Device
+from ..engines import Fidelity
 from ..formats import DataFormat
 from ..sizes import Size
 
@@ -127,7 +128,7 @@ class SemaphoreSpec(_Spec, frozen=True, forbid_unknown_fields=True):
 class ComputeConfig(_Spec, frozen=True, forbid_unknown_fields=True):
     """How the matrix and vector engines run."""
 
-    math_fidelity: Literal["LoFi", "HiFi2", "HiFi3", "HiFi4"] = "HiFi4"
+    math_fidelity: Fidelity = "HiFi4"
     fp32_dest_acc: bool = True
     """DST holds float32 (4 tiles per half), not 16-bit (8 tiles per half)."""
 
@@ -223,6 +224,8 @@ class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """The user's schedule."""
     legacy_ranges: bool = False
     """Whether the user's own legacy schedule says which core gets which tiles."""
+    math_fidelity: Fidelity = "HiFi4"
+    """How many passes the matrix engine makes."""
 
 
 class DynamicSpec(_Spec, frozen=True, forbid_unknown_fields=True):

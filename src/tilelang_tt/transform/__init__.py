@@ -5,6 +5,7 @@ Each is a TVM pass object.
 
 from .grid_to_persistent_tt import GridToPersistentTT
 from .infer_default_tt_schedule import InferDefaultTTSchedule
+from .infer_tt_compute import InferTTCompute
 from .infer_tt_layout import InferTTLayout
 from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
@@ -16,6 +17,7 @@ from .verify_tt_partition import VerifyTTPartition
 __all__ = [
     "GridToPersistentTT",
     "InferDefaultTTSchedule",
+    "InferTTCompute",
     "InferTTLayout",
     "InferTTStorage",
     "LayoutAwareWorkPartitionTT",

@@ -7,6 +7,7 @@ from tilelang import tvm
 from ..devices import Device
 from .grid_to_persistent_tt import GridToPersistentTT
 from .infer_default_tt_schedule import InferDefaultTTSchedule
+from .infer_tt_compute import InferTTCompute
 from .infer_tt_layout import InferTTLayout
 from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
@@ -23,6 +24,7 @@ def tt_passes(device: str | Device | None = None) -> list[tvm.transform.Pass]:
         InferDefaultTTSchedule(device),
         InferTTLayout(),
         PropagateTTLayout(),
+        InferTTCompute(),
         LayoutAwareWorkPartitionTT(device),
         VerifyTTPartition(device),
         GridToPersistentTT(),

@@ -23,7 +23,7 @@ def workload_of(func: tirx.PrimFunc, kernel: KernelInfo, plain: Mapping[str, Any
     Args:
         func: the kernel, before GridToPersistentTT.
         kernel: what it does.
-        plain: its attributes after InferTTLayout.
+        plain: its attributes after InferTTLayout; without InferTTCompute's it is planned for HiFi4.
     """
     return WorkloadSpec(
         grid=(kernel.grid.gx, kernel.grid.gy, kernel.grid.gz),
@@ -45,6 +45,7 @@ def workload_of(func: tirx.PrimFunc, kernel: KernelInfo, plain: Mapping[str, Any
             for tensor in kernel.tensors
         ),
         schedule=dict(plain.get(attrs.USER_SCHEDULE, {})),
+        math_fidelity=plain.get(attrs.COMPUTE, {}).get(attrs.MATH_FIDELITY, "HiFi4"),
     )
 
 

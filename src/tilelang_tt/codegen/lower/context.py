@@ -10,6 +10,7 @@ from typing import Literal
 
 from ...errors import Code, SourceLocation, UnsupportedError
 from ...formats import DataFormat, data_format
+from ...program.spec import ComputeConfig
 from ..cexpr import identifier
 from ..cpp import metalium
 from ..cpp.circular_buffers import CircularBuffer, CircularBuffers
@@ -19,9 +20,6 @@ from ..tile_program.liveness import Liveness
 from ..tile_program.statements import TileProgram
 from .multicast import MulticastTensor
 from .values import Apply, Operand, Orientation, Tiles, Value, leaves
-
-DST_TILES = 4
-"""Tiles that DST holds while the packer empties its other half: of float32, so that they fit whatever it holds."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ class Context:
     orientation: Mapping[str, Orientation]
     liveness: Liveness
     multicasts: Mapping[str, MulticastTensor]
+    config: ComputeConfig = field(default_factory=ComputeConfig)
     reader: Stream = field(default_factory=Stream)
     compute: Stream = field(default_factory=Stream)
     writer: Stream = field(default_factory=Stream)
@@ -131,6 +130,24 @@ class Context:
         return UnsupportedError(
             Code.UNSUPPORTED, message, subject=subject, found=found, hint=hint, location=self.location
         )
+
+    # ---- what the engines are set to --------------------------------------------------------------------------------
+
+    @property
+    def dst_tiles(self) -> int:
+        """Tiles that DST holds while the packer empties its other half."""
+        return 4 if self.config.fp32_dest_acc else 8
+
+    @property
+    def widest(self) -> DataFormat:
+        """The format of tiles in L1 that holds what DST held."""
+        return "Float32" if self.config.fp32_dest_acc else "Float16_b"
+
+    @property
+    def matrix_ops(self) -> frozenset[str]:
+        """The element-wise operations that the matrix engine does without loss on 16-bit tiles."""
+        exact = self.config.math_fidelity == "HiFi4"
+        return metalium.FPU_BINARY if exact else metalium.FPU_BINARY - {"mul"}
 
     # ---- circular buffers ------------------------------------------------------------------------------------------
 
@@ -255,7 +272,7 @@ class Context:
 
         The matrix engine takes any two formats with exponents of 8 bits together, and Float16 with itself only.
         """
-        data_format: DataFormat = "Float16" if partner.data_format == "Float16" else "Float32"
+        data_format: DataFormat = "Float16" if partner.data_format == "Float16" else self.widest
         key = ("ones", data_format)
         fresh = self.made(key) is None
         buffer = self.buffer(key, "ones", data_format, 1, purpose="a tile of ones, to sum and to spread")
@@ -299,11 +316,11 @@ class Context:
         self.publish(accumulator, buffer)
 
     def accumulator_buffer(self, accumulator: Accumulator) -> CircularBuffer:
-        """The float32 circular buffer of an accumulator that is in L1, or goes there."""
+        """The circular buffer of an accumulator that is in L1, or goes there."""
         if accumulator.buffer is None:
             name, pages = accumulator.name, accumulator.tiles.rows * accumulator.tiles.cols
             purpose = f"accumulator {name}"
-            accumulator.buffer = self.spare_buffer("accumulator", name, "Float32", pages, purpose=purpose)
+            accumulator.buffer = self.spare_buffer("accumulator", name, self.widest, pages, purpose=purpose)
         return accumulator.buffer
 
     def publish(self, accumulator: Accumulator, buffer: CircularBuffer) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ... import attrs
 from ...formats import TILE, DataFormat, rounded_number, working_format
 from ..cexpr import plus
 from ..cpp import metalium
 from ..tile_program.expressions import Constant
-from .context import DST_TILES, Context, float_bits, largest_divisor
+from .context import Context, float_bits, largest_divisor
 from .recipes import Step
 from .steps import Schedule, schedule
 from .values import Apply, Indices, Operand, Select, Tiles, Value, converted, is_integer, leaves
@@ -18,18 +19,46 @@ def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
     """Compute ``value`` for a block of tiles and pack it to ``target``, whose pages are reserved."""
     assert target.cb is not None
     value = converted(value, target.cb.data_format == "Int32")
-    value = rounded_by_packer(value, target.cb.data_format)
+    value = rounded_by_packer(value, target.cb.data_format) if ctx.config.fp32_dest_acc else _as_dst_rounds(value)
     ctx.await_operands(value)
     if ctx.held is not None and not _fits_around_accumulator(ctx, value, target):
         ctx.free_dst()
         ctx.await_operands(value)
-    plan = schedule(value)
-    if plan.registers > DST_TILES:
+    plan = schedule(value, ctx.matrix_ops)
+    _check_narrow(ctx, plan)
+    if plan.registers > ctx.dst_tiles:
         _evaluate_in_parts(ctx, value, target)
     elif ctx.held is not None:
         _evaluate_in_place(ctx, plan, target)
     else:
         _evaluate_batches(ctx, plan, target)
+
+
+_IN_16_BITS = frozenset({"fetch", "held", "broadcast", "matrix", "fill", "unary", "scalar", "binary"})
+"""The kinds of steps that a DST of bfloat16 takes: numbers of elements, for one, would not be whole in it."""
+
+
+def _check_narrow(ctx: Context, plan: Schedule) -> None:
+    step = next((step for step in plan.steps if step.kind not in _IN_16_BITS), None)
+    if not ctx.config.fp32_dest_acc and step is not None:
+        raise ctx.unsupported(
+            "DST of bfloat16 does not hold what this computes: indices, choices, integers, functions of several steps",
+            subject=attrs.DST_TYPE,
+            found=f"a step {step.kind} {step.op}".strip(),
+            hint="leave dst_dtype at float32",
+        )
+
+
+def _as_dst_rounds(value: Value) -> Value:
+    """``value`` without roundings to bfloat16, which all that is in DST has been through."""
+    if isinstance(value, Select):
+        return Select(*(_as_dst_rounds(part) for part in (value.condition, value.a, value.b)))
+    if not isinstance(value, Apply):
+        return value
+    a = _as_dst_rounds(value.a)
+    if value.op == metalium.ROUNDING["Float16_b"]:
+        return a
+    return Apply(value.op, a, None if value.b is None else _as_dst_rounds(value.b))
 
 
 def _evaluate_in_parts(ctx: Context, value: Value, target: Tiles) -> None:
@@ -38,7 +67,7 @@ def _evaluate_in_parts(ctx: Context, value: Value, target: Tiles) -> None:
     ctx.scopes.append([])
     rest = _in_parts(ctx, value, target)
     ctx.await_operands(rest)
-    _evaluate_batches(ctx, schedule(rest), target)
+    _evaluate_batches(ctx, schedule(rest, ctx.matrix_ops), target)
     ctx.end_scope()
 
 
@@ -56,7 +85,7 @@ def _in_parts(ctx: Context, value: Value, target: Tiles) -> Value:
 def _beforehand(ctx: Context, part: Value, target: Tiles) -> Value:
     if not isinstance(part, (Apply, Select)):
         return part
-    pages, data_format = target.rows * target.cols, "Int32" if is_integer(part) else "Float32"
+    pages, data_format = target.rows * target.cols, "Int32" if is_integer(part) else ctx.widest
     name = f"part_{data_format}_{pages}"
     buffer = ctx.spare_buffer("part", name, data_format, pages, purpose="part of an expression")
     tiles = ctx.stage(buffer, target.rows, target.cols, lambda inner: evaluate(ctx, part, inner))
@@ -119,10 +148,10 @@ def _fits_around_accumulator(ctx: Context, value: Value, target: Tiles) -> bool:
     """Whether the accumulator in DST can be finished there: it comes first, and scratch registers need not be clean."""
     assert ctx.held is not None
     inside = [leaf for leaf in leaves(value) if leaf.tiles is ctx.held.tiles]
-    plan = schedule(value)
+    plan = schedule(value, ctx.matrix_ops)
     first = bool(plan.steps) and plan.steps[0].kind == "held" and plan.result == 0
     tiles = target.rows * target.cols
-    return len(inside) == 1 and first and not plan.clean and tiles + plan.registers - 1 <= DST_TILES
+    return len(inside) == 1 and first and not plan.clean and tiles + plan.registers - 1 <= ctx.dst_tiles
 
 
 def _evaluate_in_place(ctx: Context, plan: Schedule, target: Tiles) -> None:
@@ -150,7 +179,7 @@ def _evaluate_in_place(ctx: Context, plan: Schedule, target: Tiles) -> None:
 
 def _evaluate_batches(ctx: Context, plan: Schedule, target: Tiles) -> None:
     assert target.cb is not None
-    batch = largest_divisor(target.cols, DST_TILES // plan.registers)
+    batch = largest_divisor(target.cols, ctx.dst_tiles // plan.registers)
     compute = ctx.compute
     compute.open_loop("i", target.rows)
     compute.open_loop("j", target.cols, batch)

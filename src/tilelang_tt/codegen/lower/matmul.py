@@ -9,7 +9,7 @@ from ..cexpr import plus
 from ..cpp import metalium
 from ..tile_program.expressions import Block, Constant
 from ..tile_program.statements import Branch, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
-from .context import DST_TILES, Accumulator, Context, largest_divisor
+from .context import Accumulator, Context, largest_divisor
 from .elementwise import materialise, rounded, stage_value
 from .fixed import set_fixed
 from .values import Operand, Tiles, Value
@@ -109,7 +109,7 @@ def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statemen
     carried = {
         name for s in inner for name in (ctx.liveness.carried(s) if isinstance(s, Loop) else ctx.liveness.merged(s))
     }
-    return block.rows * block.cols <= DST_TILES and computing == [gemm] and as_loaded and carried <= {gemm.c}
+    return block.rows * block.cols <= ctx.dst_tiles and computing == [gemm] and as_loaded and carried <= {gemm.c}
 
 
 def _accumulate(ctx: Context, gemm: Gemm) -> None:
@@ -122,7 +122,7 @@ def _accumulate(ctx: Context, gemm: Gemm) -> None:
         return
     ctx.free_dst()
     compute, buffer = ctx.compute, ctx.accumulator_buffer(accumulator)
-    rt, ct = subblock(rows, cols)
+    rt, ct = subblock(rows, cols, ctx.dst_tiles)
     ctx.pack_to(buffer, compute)
     compute.line(f"pack_reconfig_l1_acc({accumulator.started});")
     compute.open_loop("i", rows, rt)
@@ -137,12 +137,10 @@ def _accumulate(ctx: Context, gemm: Gemm) -> None:
     compute.lines(f"{accumulator.started} = 1;", "pack_reconfig_l1_acc(0);")
 
 
-def subblock(rows: int, cols: int) -> tuple[int, int]:
-    """The part of an accumulator that goes through DST at a time: most tiles, then the squarest (fewest operand
-    reads)."""
-    shapes = [
-        (r, c) for r in range(1, DST_TILES + 1) for c in range(1, DST_TILES // r + 1) if not rows % r and not cols % c
-    ]
+def subblock(rows: int, cols: int, most: int) -> tuple[int, int]:
+    """The part of an accumulator that goes through DST, of ``most`` tiles, at a time: most tiles, then the squarest
+    (fewest operand reads)."""
+    shapes = [(r, c) for r in range(1, most + 1) for c in range(1, most // r + 1) if not rows % r and not cols % c]
     return max(shapes, key=lambda shape: (shape[0] * shape[1], -abs(shape[0] - shape[1])))
 
 
@@ -198,7 +196,7 @@ def transpose_into(ctx: Context, source: Tiles, target: Tiles) -> None:
     """Transpose a block of tiles, their elements included."""
     assert source.cb is not None
     assert target.cb is not None
-    batch = largest_divisor(target.cols, DST_TILES)
+    batch = largest_divisor(target.cols, ctx.dst_tiles)
     ctx.headers.add(metalium.TRANSPOSE_HEADER)
     source.cb.feeds_matrix_engine = True
     compute, name = ctx.compute, source.cb.name

@@ -13,7 +13,7 @@ from ..cpp import metalium
 from ..cpp.circular_buffers import CircularBuffer
 from ..tile_program.expressions import Constant
 from ..tile_program.statements import Reduce
-from .context import DST_TILES, Context, largest_divisor
+from .context import Context, largest_divisor
 from .elementwise import materialise, rounded, stage_value
 from .fixed import set_fixed
 from .values import Apply, Operand, Tiles, Value
@@ -65,7 +65,7 @@ def _sum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
         ones = ctx.ones(cb)
         first, second = (cb, ones) if axis == 1 else (ones, cb)
         count, steps = (source.rows, source.cols) if axis == 1 else (source.cols, source.rows)
-        batch = largest_divisor(count, DST_TILES)
+        batch = largest_divisor(count, ctx.dst_tiles)
         compute = ctx.compute
         compute.open_loop("i", count, batch)
         compute.line("tile_regs_acquire();")
@@ -92,12 +92,12 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
     ctx.headers.add(metalium.REDUCE_HEADER)
     cb.feeds_matrix_engine = ones.feeds_matrix_engine = True
     purpose = f"maxima of {reduce.src}, not yet spread"
-    narrow_cb = ctx.spare_buffer("maxima", f"{reduce.dst}_maxima", "Float32", count, purpose=purpose)
+    narrow_cb = ctx.spare_buffer("maxima", f"{reduce.dst}_maxima", ctx.widest, count, purpose=purpose)
 
     def fill_narrow(target: Tiles) -> None:
         assert target.cb is not None
         compute = ctx.compute
-        batch = largest_divisor(count, DST_TILES)
+        batch = largest_divisor(count, ctx.dst_tiles)
         compute.open_loop("i", count, batch)
         compute.line("tile_regs_acquire();")
         ctx.math(
@@ -121,7 +121,7 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
     ctx.await_operands(Operand(narrow, reduce.dst))
 
     def fill(target: Tiles) -> None:
-        batch = largest_divisor(count, DST_TILES)
+        batch = largest_divisor(count, ctx.dst_tiles)
         compute = ctx.compute
         compute.open_loop("i", count, batch)
         compute.line("tile_regs_acquire();")
@@ -155,7 +155,7 @@ def _begin_rows(ctx: Context, source: CircularBuffer) -> str:
 def _vector(ctx: Context, reduce: Reduce, shape: tuple[int, int], fill: Callable[[Tiles], None]) -> Tiles:
     rows, cols = shape
     purpose = f"{reduce.op} of {reduce.src}"
-    buffer = ctx.spare_buffer("reduced", reduce.dst, "Float32", rows * cols, purpose=purpose)
+    buffer = ctx.spare_buffer("reduced", reduce.dst, ctx.widest, rows * cols, purpose=purpose)
     return ctx.stage(buffer, rows, cols, fill)
 
 

@@ -15,9 +15,11 @@ from .values import Indices, Operand, Select, Value, is_integer, leaves
 class Schedule:
     """An expression as steps.
 
-    ``clean`` registers must be zero beforehand, as all are after tile_regs_acquire().
+    ``clean`` registers must be zero beforehand, as all are after tile_regs_acquire(). ``matrix_ops`` are what the
+    matrix engine does on two tiles in L1.
     """
 
+    matrix_ops: frozenset[str]
     steps: list[Step] = field(default_factory=list)
     registers: int = 0
     clean: set[int] = field(default_factory=set)
@@ -36,12 +38,12 @@ class Schedule:
         return register
 
 
-def schedule(value: Value) -> Schedule:
+def schedule(value: Value, matrix_ops: frozenset[str]) -> Schedule:
     """``value`` as steps; its result is in register ``result``.
 
     Operands in DST are taken to be in register 0.
     """
-    plan = Schedule()
+    plan = Schedule(matrix_ops)
     plan.result = _emit(plan, value, frozenset())
     return plan
 
@@ -71,7 +73,11 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
 def _emit_all(plan: Schedule, values: Sequence[Value], live: frozenset[int]) -> list[int]:
     """Every one of ``values`` in a register of its own; those that need most registers come first, when most are
     free."""
-    order = sorted(range(len(values)), key=lambda at: (-_in_dst(values[at]), -schedule(values[at]).registers))
+
+    def demand(at: int) -> tuple[bool, int]:
+        return not _in_dst(values[at]), -schedule(values[at], plan.matrix_ops).registers
+
+    order = sorted(range(len(values)), key=demand)
     found: dict[int, int] = {}
     for at in order:
         found[at] = _emit(plan, values[at], live | set(found.values()))
@@ -148,7 +154,7 @@ def _emit_binary(plan: Schedule, op: str, a: Value, b: Value, live: frozenset[in
         return _emit_scalar(plan, op, a, b.value, live)
     if op == "sub" and isinstance(a, Constant):
         return _emit_scalar(plan, "rsub", b, a.value, live)
-    if op in metalium.FPU_BINARY and _on_matrix_engine(a) and _on_matrix_engine(b):
+    if op in plan.matrix_ops and _on_matrix_engine(a) and _on_matrix_engine(b):
         assert isinstance(a, Operand)
         assert isinstance(b, Operand)
         out = plan.take(live, clean=True)

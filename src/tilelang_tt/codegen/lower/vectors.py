@@ -14,7 +14,7 @@ from ..cexpr import plus
 from ..cpp import metalium
 from ..tile_program.expressions import BlockTile, Broadcast, operands
 from ..tile_program.statements import Load, Map, Reduce, Statement, Store, TileProgram, sets, walk
-from .context import DST_TILES, Context, largest_divisor
+from .context import Context, largest_divisor
 from .elementwise import evaluate
 from .matmul import transpose_into
 from .values import Operand, Orientation, Tiles, Value
@@ -138,7 +138,7 @@ def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:
     def fill(target: Tiles) -> None:
         assert target.cb is not None
         ones = ctx.ones(cb)
-        batch = largest_divisor(source.cols, DST_TILES)
+        batch = largest_divisor(source.cols, ctx.dst_tiles)
         ctx.headers.add(metalium.MATMUL_HEADER)
         ctx.compute.open_loop("j", source.cols, batch)
         ctx.compute.line("tile_regs_acquire();")

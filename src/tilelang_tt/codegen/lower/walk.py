@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from ...program.spec import ComputeConfig
 from ..cpp.streams import Change, Define, Stream, received, without_sends
 from ..tile_program.liveness import Liveness, set_in
 from ..tile_program.statements import (
@@ -60,16 +61,18 @@ def lower(
     staging: Mapping[str, Staging],
     shards: Mapping[str, Shard],
     multicasts: Mapping[str, MulticastTensor],
+    config: ComputeConfig,
 ) -> Context:
     """The streams of ``program``.
 
     ``staging``: of every tensor; ``shards``: the tensors used where they lie; ``multicasts``: those that one core of a
-    group reads for all.
+    group reads for all; ``config``: what the engines are set to.
+
     Raises:
         UnsupportedError: ``unsupported``, for what the engines of a core cannot do as written.
         CapacityError: ``l1-capacity``, when circular buffers run out.
     """
-    ctx = Context(program, staging, shards, orientations(program), Liveness(program), multicasts)
+    ctx = Context(program, staging, shards, orientations(program), Liveness(program), multicasts, config)
     lowering = _Lowering(ctx)
     loops = [loop for loop in (program.shard_loop, program.tile_loop) if loop is not None]
     for stream in ctx.streams:
