@@ -1,9 +1,18 @@
 """Shared fixtures: running passes on one kernel, and reading what they wrote.
 
-TileLang is imported where it is needed: the device tests run where it is not installed.
+TileLang is imported where it is needed: the device tests run where it, and hypothesis, are not installed.
 """
 
+import contextlib
+
 import pytest
+
+with contextlib.suppress(ModuleNotFoundError):
+    from hypothesis import settings
+
+    # Nothing is asserted of how long an example takes: machines are slow at times.
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import tilelang
 import tilelang.language as T
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from partition_support import assert_is, oracle_contiguous, oracle_sharded, refused
 from tvm import tirx
@@ -222,15 +222,20 @@ def test_a_program_at_some_shapes_is_made_once():
 
 
 @pytest.mark.parametrize("policy", ["contiguous", "block_2d", "block_cyclic"])
-def test_a_launch_of_another_size_is_prepared_within_a_millisecond(policy):
+def test_preparing_a_launch_of_another_size_costs_by_cores(policy):
     program = tt.compile(gemm(), device="blackhole_p150", schedule={"policy": policy})
-    best = float("inf")
-    for m in range(50_000, 50_010):
-        start = time.process_time()
-        program.spec_for([(m, 96), (96, 128), (m, 128)])
-        best = min(best, time.process_time() - start)
-    assert len(program.spec_for([(m, 96), (96, 128), (m, 128)]).partition.core_ranges) > 100
-    assert best < 1e-3
+
+    def best(first):
+        """Least processor time for one of ten new sizes."""
+        least = float("inf")
+        for m in range(first, first + 10):
+            start = time.process_time()
+            spec = program.spec_for([(m, 96), (96, 128), (m, 128)])
+            least = min(least, time.process_time() - start)
+            assert len(spec.partition.core_ranges) > 100
+        return least
+
+    assert best(5_000_000) < 4 * best(10_000)
 
 
 def test_a_saved_program_keeps_its_symbols(tmp_path):
@@ -256,7 +261,6 @@ def compiled(policy, order):
     return _compiled[policy, order]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(POLICIES), st.sampled_from(ORDERS), st.integers(1, 900), st.integers(1, 300))
 def test_every_work_tile_of_every_size_has_one_core(policy, order, m, n):
     if policy.startswith("block_2d") and order not in ("row_major", "column_major"):
@@ -276,7 +280,6 @@ def test_every_work_tile_of_every_size_has_one_core(policy, order, m, n):
         assert owner == oracle_contiguous(grid, [(x, y) for x in range(5) for y in range(3)])
 
 
-@settings(deadline=None)
 @given(st.integers(1, 512), st.integers(1, 384))
 def test_shards_stay_where_they_are(m, n):
     if "shards" not in _compiled:

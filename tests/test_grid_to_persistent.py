@@ -116,7 +116,7 @@ def partitions(draw):
     return (mt, nt), device, layout
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(partitions())
 def test_over_random_grids_devices_and_shards_every_work_tile_is_visited_once(case):
     (mt, nt), device, layout = case

@@ -78,7 +78,7 @@ def oracle(made, follows):
     return groups
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plans(), st.sampled_from(sorted(FOLLOWS)))
 def test_a_multicast_is_legal_just_where_all_step_together(plan, name):
     plane, policy, order, device = plan

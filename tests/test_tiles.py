@@ -28,7 +28,7 @@ def reference_element(array, row, column):
     dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_round_trip(shape, dtype, seed):
     array = np.random.default_rng(seed).integers(-100, 100, shape).astype(dtype)
     pages = tilize(array)
@@ -41,7 +41,7 @@ def test_round_trip(shape, dtype, seed):
 
 
 @given(rows=st.integers(1, 80), columns=st.integers(1, 80), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_faces(rows, columns, data):
     array = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     row, column = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
