@@ -14,7 +14,7 @@ from ..cexpr import identifier
 MAX_CIRCULAR_BUFFERS = 32
 
 
-@dataclass
+@dataclass(eq=False)
 class CircularBuffer:
     """One circular buffer; ``block_pages`` pages are pushed at a time, ``depth`` such blocks fit."""
 
@@ -28,6 +28,11 @@ class CircularBuffer:
     unpack_to_dest_fp32: bool = False
     feeds_matrix_engine: bool = False
     kept: bool = False
+    within_compute: bool = False
+    """Whether the compute kernel is the one that fills it and the only one that empties it."""
+
+    swaps_with: list[CircularBuffer] = field(default_factory=list, repr=False)
+    """What the compute kernel swaps it with: which of them a name stands for changes as it runs."""
 
     @property
     def page_size(self) -> int:
@@ -88,5 +93,20 @@ class CircularBuffers:
         self.by_name[unique] = buffer
         return buffer
 
+    def make_swapped_alike(self) -> None:
+        """Give circular buffers that are swapped one size, and one way of unpacking."""
+        pairs = [(one, other) for one in self for other in one.swaps_with]
+        while sum(_make_alike(*pair) for pair in pairs):
+            pass
+
     def __iter__(self) -> Iterator[CircularBuffer]:
         return iter(self.by_name.values())
+
+
+def _make_alike(a: CircularBuffer, b: CircularBuffer) -> bool:
+    """Whether one of them changed."""
+    ways = [(x.depth, x.unpack_to_dest_fp32, x.feeds_matrix_engine) for x in (a, b)]
+    a.depth = b.depth = max(a.depth, b.depth)
+    a.unpack_to_dest_fp32 = b.unpack_to_dest_fp32 = a.unpack_to_dest_fp32 or b.unpack_to_dest_fp32
+    a.feeds_matrix_engine = b.feeds_matrix_engine = a.feeds_matrix_engine or b.feeds_matrix_engine
+    return ways[0] != ways[1]

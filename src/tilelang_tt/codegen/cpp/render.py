@@ -57,4 +57,7 @@ def _render_branch(branch: If, depth: int) -> list[str]:
 
 def buffer_indices(buffers: Sequence[CircularBuffer]) -> list[Node]:
     """The circular buffers' indices, by name."""
-    return [Define(buffer.name, str(buffer.index), "constexpr uint32_t") for buffer in buffers]
+    return [
+        Define(buffer.name, str(buffer.index), "uint32_t" if buffer.swaps_with else "constexpr uint32_t")
+        for buffer in buffers
+    ]

@@ -170,11 +170,15 @@ class Context:
     def spare_buffer(
         self, kind: str, name: str, data_format: DataFormat, pages: int, depth: int = 1, *, purpose: str
     ) -> CircularBuffer:
-        """A circular buffer of this kind for ``name`` that holds nothing which is still to be popped."""
+        """A circular buffer of this kind for ``name``, which the compute kernel fills, and which holds nothing that is
+        still to be popped."""
         live = [popping.tiles.cb for scope in self.scopes for popping in scope] + self.carrying + self.filling
         number = 0
         while True:
-            buffer = self.buffer((kind, name, str(number)), name, data_format, pages, depth, purpose=purpose)
+            key = (kind, name, str(number))
+            fresh = self.made(key) is None
+            buffer = self.buffer(key, name, data_format, pages, depth, purpose=purpose)
+            buffer.within_compute |= fresh
             if buffer not in live:
                 return buffer
             number += 1

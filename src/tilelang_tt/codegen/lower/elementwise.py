@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 from ... import attrs
 from ...formats import TILE, DataFormat, rounded_number, working_format
@@ -10,9 +11,10 @@ from ..cexpr import plus
 from ..cpp import metalium
 from ..tile_program.expressions import Constant
 from .context import Context, float_bits, largest_divisor
+from .products import Part, is_worth_reading_again, multiply, subblock
 from .recipes import Step
 from .steps import Schedule, schedule
-from .values import Apply, Indices, Operand, Select, Tiles, Value, converted, is_integer, leaves
+from .values import Apply, Indices, Operand, Select, Tiles, Value, converted, is_computed, is_integer, leaves, replaced
 
 
 def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
@@ -28,13 +30,17 @@ def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
     _check_narrow(ctx, plan)
     if plan.registers > ctx.dst_tiles:
         _evaluate_in_parts(ctx, value, target)
+    elif not _products_are_worth_it(ctx, plan, target):
+        _evaluate_behind_products(ctx, value, target)
     elif ctx.held is not None:
         _evaluate_in_place(ctx, plan, target)
+    elif _is_around_products(plan):
+        _evaluate_around_products(ctx, plan, target)
     else:
         _evaluate_batches(ctx, plan, target)
 
 
-_IN_16_BITS = frozenset({"fetch", "held", "broadcast", "matrix", "fill", "unary", "scalar", "binary"})
+_IN_16_BITS = frozenset({"fetch", "held", "broadcast", "matrix", "fill", "unary", "scalar", "binary", "product"})
 """The kinds of steps that a DST of bfloat16 takes: numbers of elements, for one, would not be whole in it."""
 
 
@@ -71,6 +77,13 @@ def _evaluate_in_parts(ctx: Context, value: Value, target: Tiles) -> None:
     ctx.end_scope()
 
 
+def _evaluate_behind_products(ctx: Context, value: Value, target: Tiles) -> None:
+    """Compute the products in ``value`` beforehand, then the rest."""
+    ctx.scopes.append([])
+    evaluate(ctx, replaced(value, lambda product: _beforehand(ctx, product, target)), target)
+    ctx.end_scope()
+
+
 def _in_parts(ctx: Context, value: Value, target: Tiles) -> Value:
     """The outermost operation of ``value``, what it takes computed."""
     if isinstance(value, Select):
@@ -83,7 +96,7 @@ def _in_parts(ctx: Context, value: Value, target: Tiles) -> Value:
 
 
 def _beforehand(ctx: Context, part: Value, target: Tiles) -> Value:
-    if not isinstance(part, (Apply, Select)):
+    if not is_computed(part):
         return part
     pages, data_format = target.rows * target.cols, "Int32" if is_integer(part) else ctx.widest
     name = f"part_{data_format}_{pages}"
@@ -155,26 +168,80 @@ def _fits_around_accumulator(ctx: Context, value: Value, target: Tiles) -> bool:
 
 
 def _evaluate_in_place(ctx: Context, plan: Schedule, target: Tiles) -> None:
-    """Tile t of the accumulator is in register t; the scratch registers behind them serve one tile after the other."""
-    assert target.cb is not None
-    tiles = [(row, col) for row in range(target.rows) for col in range(target.cols)]
+    """Finish the accumulator, whose tile t is in register t."""
+    tiles = [(str(row), str(col)) for row in range(target.rows) for col in range(target.cols)]
+    _finish(ctx, plan.steps, plan, tiles, target)
+    ctx.held = None
+    _pack(ctx, target, tiles)
+
+
+def _finish(
+    ctx: Context, steps: Sequence[Step], plan: Schedule, tiles: Sequence[tuple[str, str]], target: Tiles
+) -> None:
+    """Apply ``steps`` to ``tiles``, tile t being in register t; the scratch registers behind them serve one tile after
+    the other."""
 
     def apply(step: Step, number: int) -> None:
         row, col = tiles[number]
-        _apply(
-            ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, str(row), str(col), target
-        )
+        _apply(ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, row, col, target)
 
     if plan.registers == 1:
-        for step in plan.steps:
+        for step in steps:
             for number in range(len(tiles)):
                 apply(step, number)
     else:
         for number in range(len(tiles)):
-            for step in plan.steps:
+            for step in steps:
                 apply(step, number)
-    ctx.held = None
+
+
+def _pack(ctx: Context, target: Tiles, tiles: Sequence[tuple[str, str]]) -> None:
+    assert target.cb is not None
     ctx.hand_to_packer(target.cb, [(number, target.index(row, col)) for number, (row, col) in enumerate(tiles)])
+
+
+def _leading_products(plan: Schedule) -> list[Step]:
+    return list(takewhile(lambda step: step.kind == "product" and step.out == 0, plan.steps))
+
+
+def _is_around_products(plan: Schedule) -> bool:
+    """Whether ``plan`` is to sum up products and to finish them where they are, by scratch registers that need not be
+    clean."""
+    return bool(_leading_products(plan)) and plan.clean == {0} and plan.result == 0
+
+
+def _part_of_dst(ctx: Context, plan: Schedule, target: Tiles) -> tuple[int, int]:
+    """How many rows and columns of products ``plan`` makes at a time."""
+    if _is_around_products(plan):
+        return subblock(target.rows, target.cols, ctx.dst_tiles + 1 - plan.registers)
+    return 1, 1
+
+
+def _products_are_worth_it(ctx: Context, plan: Schedule, target: Tiles) -> bool:
+    """Whether to make the products of ``plan`` where they are used."""
+    if plan.registers == 1:
+        return True
+    whole, part = subblock(target.rows, target.cols, ctx.dst_tiles), _part_of_dst(ctx, plan, target)
+    made = [step.product for step in plan.steps if step.product is not None]
+    return all(is_worth_reading_again(ctx, product, whole, part) for product in made)
+
+
+def _evaluate_around_products(ctx: Context, plan: Schedule, target: Tiles) -> None:
+    """Sum up products of as many tiles as leave room for the rest of ``plan``, and finish them in DST."""
+    products = _leading_products(plan)
+    rt, ct = _part_of_dst(ctx, plan, target)
+    compute = ctx.compute
+    compute.open_loop("i", target.rows, rt)
+    compute.open_loop("j", target.cols, ct)
+    compute.line("tile_regs_acquire();")
+    for step in products:
+        assert step.product is not None
+        multiply(ctx, step.product, Part("i", rt), Part("j", ct))
+    tiles = [(plus("i", row), plus("j", col)) for row in range(rt) for col in range(ct)]
+    _finish(ctx, plan.steps[len(products) :], plan, tiles, target)
+    _pack(ctx, target, tiles)
+    compute.close_loop()
+    compute.close_loop()
 
 
 def _evaluate_batches(ctx: Context, plan: Schedule, target: Tiles) -> None:
@@ -201,6 +268,9 @@ def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, c
         _fetch(ctx, step.operands[0], out, row, col, target)
     elif step.kind == "broadcast":
         _broadcast(ctx, step.operands[0], out, col)
+    elif step.kind == "product":
+        assert step.product is not None
+        multiply(ctx, step.product, Part(row, 1), Part(col, 1), out)
     elif step.kind == "matrix":
         _on_two_buffers(ctx, step, out, row, col)
     elif step.kind == "fill":
@@ -252,9 +322,7 @@ def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str, target:
     if buffer.data_format == target.cb.data_format == "Float32":
         buffer.unpack_to_dest_fp32 = True
     ctx.math("copy", (buffer,), f"reconfig_data_format_srca({buffer.name});", f"copy_init({buffer.name});")
-    r = "0" if operand.access in ("row", "single") else row
-    c = "0" if operand.access in ("col", "single") else col
-    ctx.compute.line(f"copy_tile({buffer.name}, {operand.tiles.index(r, c)}, {out});")
+    ctx.compute.line(f"copy_tile({buffer.name}, {operand.index(row, col)}, {out});")
 
 
 def _broadcast(ctx: Context, operand: Operand, out: int, col: str) -> None:

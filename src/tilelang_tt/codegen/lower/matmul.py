@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...formats import working_format
 from ..cexpr import plus
 from ..cpp import metalium
@@ -12,15 +10,8 @@ from ..tile_program.statements import Branch, Gemm, Load, Loop, Map, Reduce, Sta
 from .context import Accumulator, Context, largest_divisor
 from .elementwise import materialise, rounded, stage_value
 from .fixed import set_fixed
-from .values import Operand, Tiles, Value
-
-
-@dataclass(frozen=True)
-class Part:
-    """A range of an accumulator's rows or columns: from tile ``first`` (a C++ expression), ``count`` of them."""
-
-    first: str
-    count: int
+from .products import Part, multiply, subblock
+from .values import Apply, Operand, Product, Tiles, Value
 
 
 def carried_accumulators(loop: Loop) -> list[Gemm]:
@@ -54,13 +45,7 @@ def _surely_run(loop: Loop) -> list[Gemm]:
 def open_accumulator(ctx: Context, gemm: Gemm, region: tuple[Statement, ...]) -> None:
     """Get ready to accumulate onto ``gemm.c`` by the products in ``region``."""
     block = ctx.program.block(gemm.c)
-    initial: Value | None = Constant(0.0) if gemm.clear else ctx.values.get(gemm.c)
-    if initial is None:
-        raise ctx.unsupported(
-            f"T.gemm accumulates onto {gemm.c}, which holds nothing",
-            subject=gemm.c,
-            hint=f"T.clear({gemm.c}) before it, or pass clear_accum=True",
-        )
+    initial = _initial(ctx, gemm)
     ctx.free_dst()
     accumulator = Accumulator(gemm.c, Tiles(block.rows, block.cols), initial)
     ctx.open_accumulators[gemm.c] = accumulator
@@ -74,6 +59,18 @@ def open_accumulator(ctx: Context, gemm: Gemm, region: tuple[Statement, ...]) ->
         ctx.compute.line(f"uint32_t {accumulator.started} = 0;")
 
 
+def _initial(ctx: Context, gemm: Gemm) -> Value:
+    """What the target of ``gemm`` holds before it."""
+    initial: Value | None = Constant(0.0) if gemm.clear else ctx.values.get(gemm.c)
+    if initial is None:
+        raise ctx.unsupported(
+            f"T.gemm accumulates onto {gemm.c}, which holds nothing",
+            subject=gemm.c,
+            hint=f"T.clear({gemm.c}) before it, or pass clear_accum=True",
+        )
+    return initial
+
+
 def close_accumulator(ctx: Context, name: str) -> None:
     """The accumulation is over: ``name`` holds its total."""
     accumulator = ctx.open_accumulators.pop(name)
@@ -85,13 +82,15 @@ def close_accumulator(ctx: Context, name: str) -> None:
 
 
 def gemm_statement(ctx: Context, gemm: Gemm) -> None:
-    """One T.gemm."""
+    """One T.gemm. What it adds up by itself is computed where it is used."""
     if gemm.c in ctx.open_accumulators:
         _accumulate(ctx, gemm)
         return
-    open_accumulator(ctx, gemm, (gemm,))
-    _accumulate(ctx, gemm)
-    close_accumulator(ctx, gemm.c)
+    initial, product = _initial(ctx, gemm), _product(ctx, gemm)
+    total = product if initial == Constant(0.0) else Apply("add", product, initial)
+    ctx.values[gemm.c] = rounded(ctx, gemm.c, total)
+    if gemm.c in ctx.fixed:
+        set_fixed(ctx, gemm.c, ctx.values[gemm.c])
 
 
 def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statement, ...]) -> bool:
@@ -113,12 +112,11 @@ def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statemen
 
 
 def _accumulate(ctx: Context, gemm: Gemm) -> None:
-    a = _operand(ctx, gemm.a, gemm.transpose_a)
-    b = _operand(ctx, gemm.b, False)
+    product = _product(ctx, gemm)
     accumulator = ctx.open_accumulators[gemm.c]
     rows, cols = accumulator.tiles.rows, accumulator.tiles.cols
     if accumulator.started is None:
-        _multiply(ctx, a, b, Part("0", rows), Part("0", cols), gemm.transpose_b)
+        multiply(ctx, product, Part("0", rows), Part("0", cols))
         return
     ctx.free_dst()
     compute, buffer = ctx.compute, ctx.accumulator_buffer(accumulator)
@@ -128,7 +126,7 @@ def _accumulate(ctx: Context, gemm: Gemm) -> None:
     compute.open_loop("i", rows, rt)
     compute.open_loop("j", cols, ct)
     compute.line("tile_regs_acquire();")
-    _multiply(ctx, a, b, Part("i", rt), Part("j", ct), gemm.transpose_b)
+    multiply(ctx, product, Part("i", rt), Part("j", ct))
     index = Tiles(rows, cols, buffer, row_stride=cols).index
     moves = [(r * ct + c, index(plus("i", r), plus("j", c))) for r in range(rt) for c in range(ct)]
     ctx.hand_to_packer(buffer, moves)
@@ -137,32 +135,23 @@ def _accumulate(ctx: Context, gemm: Gemm) -> None:
     compute.lines(f"{accumulator.started} = 1;", "pack_reconfig_l1_acc(0);")
 
 
-def subblock(rows: int, cols: int, most: int) -> tuple[int, int]:
-    """The part of an accumulator that goes through DST, of ``most`` tiles, at a time: most tiles, then the squarest
-    (fewest operand reads)."""
-    shapes = [(r, c) for r in range(1, most + 1) for c in range(1, most // r + 1) if not rows % r and not cols % c]
-    return max(shapes, key=lambda shape: (shape[0] * shape[1], -abs(shape[0] - shape[1])))
+def _product(ctx: Context, gemm: Gemm) -> Product:
+    if not gemm.transpose_a:
+        _leave_out_rounding(ctx, gemm.a)
+    a = Operand(_operand(ctx, gemm.a, gemm.transpose_a), gemm.a)
+    b = Operand(_operand(ctx, gemm.b, False), gemm.b)
+    return Product(a, b, a.tiles.cols, gemm.transpose_b)
 
 
-def _multiply(ctx: Context, a: Tiles, b: Tiles, rows: Part, cols: Part, transpose_b: bool) -> None:
-    """DST += rows of a times columns of op(b); DST register r * cols + c."""
-    assert a.cb is not None
-    assert b.cb is not None
-    # One call takes neighbouring columns of op(b) from neighbouring pages.
-    in_one_call = b.column_major == transpose_b
-    rt, ct = (rows.count, cols.count) if in_one_call else (1, 1)
-    transpose = int(transpose_b)
-    ctx.matmul(a.cb, b.cb, transpose, ct, rt, a.rows_apart)
-    ctx.compute.open_loop("k", a.cols)
-    for r in range(0, rows.count, rt):
-        for c in range(0, cols.count, ct):
-            row, col = plus(rows.first, r), plus(cols.first, c)
-            b_index = b.index(col, "k") if transpose_b else b.index("k", col)
-            ctx.compute.line(
-                f"matmul_block({a.cb.name}, {b.cb.name}, {a.index(row, 'k')}, {b_index}, {r * cols.count + c}, "
-                f"{transpose}, {ct}, {rt}, {a.rows_apart});"
-            )
-    ctx.compute.close_loop()
+def _leave_out_rounding(ctx: Context, name: str) -> None:
+    """A copy in bfloat16 of float32 tiles that are in L1 is not made for a product: of its first operand the matrix
+    engine reads more bits than bfloat16 has."""
+    value = ctx.values.get(name)
+    if not isinstance(value, Apply) or value.op != metalium.ROUNDING["Float16_b"]:
+        return
+    tiles = value.a
+    if isinstance(tiles, Operand) and not tiles.access and tiles.tiles.cb and tiles.tiles.cb.data_format == "Float32":
+        ctx.values[name] = tiles
 
 
 def _operand(ctx: Context, name: str, transpose: bool) -> Tiles:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .values import Indices, Operand
+from .values import Indices, Operand, Product
 
 
 @dataclass(frozen=True)
 class Step:
-    """One engine operation on virtual registers: ``out`` is written (and, but for fetches, read), ``b`` and
-    ``c`` are read."""
+    """One engine operation on virtual registers: ``out`` is written (and, but for fetches, read; a ``product`` is added
+    to it), ``b`` and ``c`` are read."""
 
     kind: str
     out: int
@@ -23,6 +23,7 @@ class Step:
     text: str = ""
     c: int = 0
     indices: Indices | None = None
+    product: Product | None = None
 
 
 @dataclass(frozen=True)

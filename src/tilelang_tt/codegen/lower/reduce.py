@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from ..cexpr import plus
 from ..cpp import metalium
-from ..cpp.circular_buffers import CircularBuffer
 from ..tile_program.expressions import Constant
 from ..tile_program.statements import Reduce
 from .context import Context, largest_divisor
-from .elementwise import materialise, rounded, stage_value
+from .elementwise import evaluate, materialise, rounded, stage_value
 from .fixed import set_fixed
+from .products import sum_along
 from .values import Apply, Operand, Tiles, Value
 from .vectors import turned
 
@@ -24,19 +24,19 @@ _COMBINE = {"sum": "add", "max": "max", "min": "min", "abssum": "add", "absmax":
 
 
 def reduce_statement(ctx: Context, reduce: Reduce) -> None:
-    """One T.reduce_*."""
+    """One T.reduce_*. The vector is computed where it is used."""
     value = ctx.values.get(reduce.src)
     if value is None:
         raise ctx.unsupported(f"{reduce.src} is reduced where it holds nothing", subject=reduce.src)
     source = _prepared(ctx, reduce, value)
-    ctx.free_dst()
     axis = reduce.axis
     if axis is None:
         axis = 1 if ctx.orientation[reduce.src] == "row" else 0
-    tiles = _sum(ctx, reduce, source, axis) if "sum" in reduce.op else _maximum(ctx, reduce, source, axis)
+    total: Value = (
+        sum_along(ctx, source, reduce.src, axis) if "sum" in reduce.op else _maximum(ctx, reduce, source, axis)
+    )
     if reduce.axis is not None and ctx.orientation[reduce.dst] != ("row" if axis == 0 else "col"):
-        tiles = turned(ctx, reduce.dst, tiles)
-    total: Value = Operand(tiles, reduce.dst)
+        total = Operand(turned(ctx, reduce.dst, _staged(ctx, reduce, total, source, axis)), reduce.dst)
     if reduce.op == "min":
         total = Apply("neg", total)
     before = ctx.values.get(reduce.dst)
@@ -57,35 +57,10 @@ def _prepared(ctx: Context, reduce: Reduce, value: Value) -> Tiles:
     return tiles
 
 
-def _sum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
+def _maximum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Value:
     cb = source.cb
     assert cb is not None
-
-    def fill(target: Tiles) -> None:
-        ones = ctx.ones(cb)
-        first, second = (cb, ones) if axis == 1 else (ones, cb)
-        count, steps = (source.rows, source.cols) if axis == 1 else (source.cols, source.rows)
-        batch = largest_divisor(count, ctx.dst_tiles)
-        compute = ctx.compute
-        compute.open_loop("i", count, batch)
-        compute.line("tile_regs_acquire();")
-        ctx.matmul(first, second, 0, 1, 1, 1)
-        compute.open_loop("k", steps)
-        for tile in range(batch):
-            at = plus("i", tile)
-            index = source.index(at, "k") if axis == 1 else source.index("k", at)
-            a, b = (index, "0") if axis == 1 else ("0", index)
-            compute.line(f"matmul_block({first.name}, {second.name}, {a}, {b}, {tile}, 0, 1, 1, 1);")
-        compute.close_loop()
-        _pack_vector(ctx, target, batch)
-        compute.close_loop()
-
-    return _vector(ctx, reduce, (source.rows, 1) if axis == 1 else (1, source.cols), fill)
-
-
-def _maximum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
-    cb = source.cb
-    assert cb is not None
+    ctx.free_dst()
     count, steps = (source.rows, source.cols) if axis == 1 else (source.cols, source.rows)
     ones = ctx.ones(cb)
     kind = f"PoolType::MAX, ReduceDim::{'REDUCE_ROW' if axis == 1 else 'REDUCE_COL'}"
@@ -119,37 +94,41 @@ def _maximum(ctx: Context, reduce: Reduce, source: Tiles, axis: int) -> Tiles:
     shape = (count, 1) if axis == 1 else (1, count)
     narrow = ctx.stage(narrow_cb, *shape, fill_narrow)
     ctx.await_operands(Operand(narrow, reduce.dst))
+    return (
+        sum_along(ctx, narrow, reduce.dst, 1) if axis == 1 else Operand(_spread_rows(ctx, reduce, narrow), reduce.dst)
+    )
+
+
+def _spread_rows(ctx: Context, reduce: Reduce, narrow: Tiles) -> Tiles:
+    """First rows in all rows: as a product with ones, as columns are, they would lose a bit of TF32 as the second
+    operand."""
+    cb = narrow.cb
+    assert cb is not None
+    name = cb.name
 
     def fill(target: Tiles) -> None:
-        batch = largest_divisor(count, ctx.dst_tiles)
+        batch = largest_divisor(narrow.cols, ctx.dst_tiles)
         compute = ctx.compute
-        compute.open_loop("i", count, batch)
+        compute.open_loop("i", narrow.cols, batch)
         compute.line("tile_regs_acquire();")
-        spread = _begin_rows(ctx, narrow_cb) if axis == 0 else _begin_columns(ctx, narrow_cb)
+        ctx.headers.add(metalium.BROADCAST_HEADER)
+        lines = (f"reconfig_data_format({name}, {name});", f"unary_bcast_init<BroadcastType::ROW>({name});")
+        ctx.math("rows", (cb, cb), *lines)
         for tile in range(batch):
-            compute.line(spread.format(index=plus("i", tile), tile=tile))
-        if axis == 0:
-            compute.line(f"unary_bcast_uninit<BroadcastType::ROW>({narrow_cb.name});")
+            compute.line(f"unary_bcast<BroadcastType::ROW>({name}, {plus('i', tile)}, {tile});")
+        compute.line(f"unary_bcast_uninit<BroadcastType::ROW>({name});")
         _pack_vector(ctx, target, batch)
         compute.close_loop()
 
-    return _vector(ctx, reduce, shape, fill)
+    return _vector(ctx, reduce, (1, narrow.cols), fill)
 
 
-def _begin_columns(ctx: Context, source: CircularBuffer) -> str:
-    """Get ready to spread first columns: the call that does it for tile ``index``, to register ``tile``."""
-    ones = ctx.ones(source)
-    ctx.matmul(source, ones, 0, 1, 1, 1)
-    return f"matmul_block({source.name}, {ones.name}, {{index}}, 0, {{tile}}, 0, 1, 1, 1);"
-
-
-def _begin_rows(ctx: Context, source: CircularBuffer) -> str:
-    """The same of first rows: as a product with ones they would lose a bit of TF32 as the second operand."""
-    ctx.headers.add(metalium.BROADCAST_HEADER)
-    name = source.name
-    lines = (f"reconfig_data_format({name}, {name});", f"unary_bcast_init<BroadcastType::ROW>({name});")
-    ctx.math("rows", (source, source), *lines)
-    return f"unary_bcast<BroadcastType::ROW>({name}, {{index}}, {{tile}});"
+def _staged(ctx: Context, reduce: Reduce, vector: Value, source: Tiles, axis: int) -> Tiles:
+    """``vector``, the same along ``axis``, as tiles in a circular buffer."""
+    if isinstance(vector, Operand):
+        return vector.tiles
+    shape = (source.rows, 1) if axis == 1 else (1, source.cols)
+    return _vector(ctx, reduce, shape, lambda target: evaluate(ctx, vector, target))
 
 
 def _vector(ctx: Context, reduce: Reduce, shape: tuple[int, int], fill: Callable[[Tiles], None]) -> Tiles:

@@ -1,7 +1,8 @@
 """What a loop carries from one iteration to the next, and what a branch leaves behind.
 
 A buffer that a loop's body sets for the next iteration, or for what comes after the loop, lives in a circular buffer of
-two blocks: an iteration packs the new value behind the old one, then pops the old one. (Accumulators of matrix products
+two blocks: an iteration packs the new value behind the old one, then pops the old one. Where the new value is in a
+circular buffer of the same size already, the two are swapped. (Accumulators of matrix products
 have ways of their own, see matmul.py.) A buffer that an arm of a branch sets is packed into one circular buffer by
 both arms, by the other one with the value that it had before.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from ..cpp.circular_buffers import CircularBuffer
 from ..tile_program.expressions import Constant
 from ..tile_program.statements import Branch, Loop
-from .context import Context
+from .context import Context, Popping
 from .elementwise import evaluate
 from .values import Operand, Tiles, Value
 
@@ -40,7 +41,7 @@ def begin_states(ctx: Context, loop: Loop, accumulators: Collection[str]) -> lis
     for name in _carried(ctx, loop, accumulators):
         rows, cols = ctx.shape(name)
         purpose = f"{name}, carried by the loop"
-        buffer = ctx.spare_buffer("state", name, ctx.format_of(name), rows * cols, 2, purpose=purpose)
+        buffer = ctx.spare_buffer("state", name, ctx.format_of(name), rows * cols, purpose=purpose)
         state = State(name, buffer, rows, cols)
         initial: Value = ctx.values.pop(name, Constant(0.0))
         if name not in ctx.liveness.before(loop):
@@ -64,7 +65,13 @@ def enter_states(ctx: Context, states: Sequence[State]) -> None:
 def leave_states(ctx: Context, states: Sequence[State]) -> None:
     """At the end of an iteration all new values are packed before any old one goes."""
     changed = [state for state in states if ctx.values.get(state.name) is not state.value]
+    swapped: list[tuple[State, Popping]] = []
     for state in changed:
+        popping = _in_a_buffer_alike(ctx, state)
+        if popping is not None and all(popping is not other for _, other in swapped):
+            swapped.append((state, popping))
+            continue
+        state.buffer.depth = 2
         ctx.reserve(state.buffer)
         evaluate(ctx, ctx.values[state.name], state.tiles())
         ctx.push(state.buffer)
@@ -72,6 +79,32 @@ def leave_states(ctx: Context, states: Sequence[State]) -> None:
         ctx.compute.line(state.buffer.call("pop_front"))
         assert state.value is not None
         state.value.tiles.stale = True
+    for state, popping in swapped:
+        _swap(ctx, state, popping)
+
+
+def _in_a_buffer_alike(ctx: Context, state: State) -> Popping | None:
+    """Where the new value of ``state`` is all that is in a circular buffer like its own, which nobody else takes."""
+    value = ctx.values[state.name]
+    if not isinstance(value, Operand) or value.access:
+        return None
+    tiles, mine = value.tiles, state.buffer
+    found = next((popping for popping in ctx.scopes[-1] if popping.tiles is tiles), None)
+    if found is None or found.stream is not ctx.compute or tiles.cb is None or not tiles.cb.within_compute:
+        return None
+    buffer = tiles.cb
+    alike = (buffer.data_format, buffer.block_pages) == (mine.data_format, mine.block_pages)
+    ordered = tiles.base == "0" and tiles.row_stride == state.cols and not tiles.column_major
+    return found if alike and ordered and (tiles.rows, tiles.cols) == (state.rows, state.cols) else None
+
+
+def _swap(ctx: Context, state: State, popping: Popping) -> None:
+    mine, other = state.buffer, popping.tiles.cb
+    assert other is not None
+    ctx.scopes[-1].remove(popping)
+    mine.swaps_with.append(other)
+    other.swaps_with.append(mine)
+    ctx.compute.line(f"{{ const uint32_t other = {mine.name}; {mine.name} = {other.name}; {other.name} = other; }}")
 
 
 def end_states(ctx: Context, states: Sequence[State]) -> None:

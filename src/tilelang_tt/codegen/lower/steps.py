@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..cpp import metalium
 from ..tile_program.expressions import Constant, Integer
 from .recipes import RECIPES, Step
-from .values import Indices, Operand, Select, Value, is_integer, leaves
+from .values import Apply, Indices, Operand, Product, Select, Value, is_integer, leaves, products
 
 
 @dataclass
@@ -59,6 +59,10 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
         return out
     if isinstance(value, Operand):
         return _emit_operand(plan, value, live)
+    if isinstance(value, Product):
+        out = plan.take(live, clean=True)
+        plan.steps.append(Step("product", out, product=value))
+        return out
     if isinstance(value, Indices):
         return _emit_indices(plan, value, live)
     if isinstance(value, Select):
@@ -71,11 +75,11 @@ def _emit(plan: Schedule, value: Value, live: frozenset[int]) -> int:
 
 
 def _emit_all(plan: Schedule, values: Sequence[Value], live: frozenset[int]) -> list[int]:
-    """Every one of ``values`` in a register of its own; those that need most registers come first, when most are
-    free."""
+    """Every one of ``values`` in a register of its own; what the matrix engine has summed up comes first, then those
+    that need most registers, when most are free."""
 
-    def demand(at: int) -> tuple[bool, int]:
-        return not _in_dst(values[at]), -schedule(values[at], plan.matrix_ops).registers
+    def demand(at: int) -> tuple[int, int]:
+        return -_comes_first(values[at]), -schedule(values[at], plan.matrix_ops).registers
 
     order = sorted(range(len(values)), key=demand)
     found: dict[int, int] = {}
@@ -84,8 +88,8 @@ def _emit_all(plan: Schedule, values: Sequence[Value], live: frozenset[int]) -> 
     return [found[at] for at in range(len(values))]
 
 
-def _in_dst(value: Value) -> bool:
-    return any(leaf.tiles.cb is None for leaf in leaves(value))
+def _comes_first(value: Value) -> int:
+    return 2 if any(leaf.tiles.cb is None for leaf in leaves(value)) else len(products(value)) > 0
 
 
 def _emit_unary(plan: Schedule, op: str, arg: Value, live: frozenset[int]) -> int:
@@ -165,8 +169,28 @@ def _emit_binary(plan: Schedule, op: str, a: Value, b: Value, live: frozenset[in
         out = _emit(plan, a, live)
         plan.steps.append(Step("broadcast", out, operands=(b,)))
         return out
+    if op == "add" and _is_sum_of_products(a) and _is_sum_of_products(b):
+        return _add_products(plan, a, b, live)
     out, other = _emit_all(plan, (a, b), live)
+    if op in _COMMUTATIVE and other == 0:
+        out, other = other, out
     plan.steps.append(Step("binary", out, b=other, op=op))
+    return out
+
+
+_COMMUTATIVE = frozenset({"add", "mul", "max", "min"})
+
+
+def _is_sum_of_products(value: Value) -> bool:
+    if isinstance(value, Apply):
+        return value.op == "add" and value.b is not None and all(map(_is_sum_of_products, (value.a, value.b)))
+    return isinstance(value, Product)
+
+
+def _add_products(plan: Schedule, a: Value, b: Value, live: frozenset[int]) -> int:
+    """The matrix engine adds the products of one to those of the other."""
+    out = _emit(plan, a, live)
+    plan.steps += [Step("product", out, product=product) for product in products(b)]
     return out
 
 

@@ -40,7 +40,7 @@ class Stores:
             shard = ctx.shards[target.tensor]
             evaluate(ctx, value, part_of_shard(target, shard, output_shard(ctx, shard)))
             return
-        finished = self._finished_tiles(value, target)
+        finished = self._finished_tiles(value, store)
         if finished is not None:
             self._write_pages(target, finished)
             return
@@ -75,18 +75,24 @@ class Stores:
                 hint=f"store it as bfloat16, or make its last dimension a multiple of {EXPONENT_SHARED_BY}",
             )
 
-    def _finished_tiles(self, value: Value, target: TensorBlock) -> Tiles | None:
+    def _finished_tiles(self, value: Value, store: Store) -> Tiles | None:
         """The tiles of ``value`` when the writer can take them from the circular buffer that they are in already."""
-        ctx = self.ctx
-        value = rounded_by_packer(value, ctx.staging[target.tensor].data_format)
+        ctx, data_format = self.ctx, self.ctx.staging[store.target.tensor].data_format
+        value = rounded_by_packer(value, data_format)
         if not isinstance(value, Operand) or value.name not in self.uses.only_stored or value.tiles.cb is None:
             return None
         if self.uses.passes_through(value.name):
             return value.tiles
+        buffer = value.tiles.cb
         mine = [popping for popping in ctx.scopes[-1] if popping.tiles is value.tiles and not value.tiles.awaited]
-        if not mine or value.tiles.cb.data_format != ctx.staging[target.tensor].data_format:
+        if (
+            value.name in ctx.liveness.after(store)
+            or not mine
+            or buffer.swaps_with
+            or buffer.data_format != data_format
+        ):
             return None
-        mine[0].stream = ctx.writer
+        mine[0].stream, buffer.within_compute = ctx.writer, False
         ctx.writer.line(value.tiles.cb.call("wait_front"))
         return value.tiles
 

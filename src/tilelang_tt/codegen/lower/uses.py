@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..tile_program.expressions import BlockTile, TensorBlock, TensorTile, TileExpr, operands
 from ..tile_program.liveness import stays_in_its_scope
-from ..tile_program.statements import Gemm, Load, Map, Statement, Store, TileProgram, reads, sets, walk
+from ..tile_program.statements import Gemm, Load, Loop, Map, Reduce, Statement, Store, TileProgram, reads, sets, walk
 from .context import Context
 
 
@@ -14,7 +16,7 @@ class Uses:
     Attributes:
         read_transposed: buffers that are the transposed second operand of a product.
         only_stored: buffers that are read once, by a store of them as they are: name -> that store.
-        reads_of: how many times what an element-wise statement (by its id) computes is read.
+        reads_of: how many times what a statement (by its id) computes is read.
         written: the tensors that are written.
     """
 
@@ -23,7 +25,7 @@ class Uses:
         statements = walk((ctx.program.tile_loop,))
         self.read_transposed = {s.b for s in statements if isinstance(s, Gemm) and s.transpose_b}
         self.only_stored = _only_stored(ctx.program)
-        self.reads_of = _reads_of_maps(ctx.program)
+        self.reads_of = _reads_of_results(ctx)
         self.written = {s.target.tensor for s in statements if isinstance(s, Store)}
 
     def passes_through(self, name: str) -> bool:
@@ -70,19 +72,32 @@ def _of_one_kind(a: TensorBlock, b: TensorBlock) -> bool:
     return (a.tensor, a.rows, a.cols) == (b.tensor, b.rows, b.cols)
 
 
-def _reads_of_maps(program: TileProgram) -> dict[int, int]:
-    """How many times what each element-wise statement computes is read before its buffer is set again."""
-    statements = walk((program.tile_loop,))
-    counts: dict[int, int] = {}
-    for place, statement in enumerate(statements):
-        if isinstance(statement, Map):
-            count = 0
-            for later in statements[place + 1 :]:
-                count += reads(later).count(statement.dst)
-                if sets(later) == statement.dst:
-                    break
-            counts[id(statement)] = count
+def _reads_of_results(ctx: Context) -> dict[int, int]:
+    """How many times what each statement computes is read before its buffer is set again; that a loop carries it counts
+    as once, whoever reads it then."""
+    statements = walk(ctx.program.tile_loop.body)
+    counts = {
+        id(statement): _readings(str(sets(statement)), statements[at + 1 :])
+        for at, statement in enumerate(statements)
+        if isinstance(statement, (Map, Gemm, Reduce))
+    }
+    for loop in statements:
+        if isinstance(loop, Loop):
+            for name in ctx.liveness.carried(loop):
+                at = max((at for at, statement in enumerate(loop.body) if sets(statement) == name), default=None)
+                if at is not None:
+                    counts[id(loop.body[at])] = 1 + _readings(name, walk(loop.body[at + 1 :]))
     return counts
+
+
+def _readings(name: str, statements: Sequence[Statement]) -> int:
+    """How many times the first of ``statements`` read ``name``, up to the one that sets it."""
+    count = 0
+    for statement in statements:
+        count += reads(statement).count(name)
+        if sets(statement) == name:
+            break
+    return count
 
 
 def _only_stored(program: TileProgram) -> dict[str, Store]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -66,6 +67,12 @@ class Operand:
     name: str
     access: Access = ""
 
+    def index(self, r: str, c: str) -> str:
+        """The index in the circular buffer of the tile that meets tile (r, c), a C++ expression."""
+        row = "0" if self.access in ("row", "first_row", "single") else r
+        col = "0" if self.access in ("col", "single") else c
+        return self.tiles.index(row, col)
+
 
 @dataclass(frozen=True)
 class Apply:
@@ -98,10 +105,20 @@ class Select:
     b: Value
 
 
+@dataclass(frozen=True)
+class Product:
+    """A leaf: ``a`` times ``b``, or times its transpose, over ``steps`` tiles. The sums are made in DST."""
+
+    a: Operand
+    b: Operand
+    steps: int
+    transpose_b: bool = False
+
+
 Orientation = Literal["row", "col"]
 """Whether a vector's elements run along the columns of its tiles ("row") or along their rows ("col")."""
 
-Value = Operand | Constant | Integer | Indices | Apply | Select
+Value = Operand | Product | Constant | Integer | Indices | Apply | Select
 """A bound expression: its leaves are the tiles that the buffers held when it was written."""
 
 
@@ -127,10 +144,39 @@ def converted(value: Value, to_integer: bool) -> Value:
     return Apply("float32_to_int32" if to_integer else "int32_to_float32", value)
 
 
+def is_computed(value: Value) -> bool:
+    """Whether there is work in ``value``: it is not just tiles, or the same number everywhere."""
+    return isinstance(value, (Apply, Select, Product))
+
+
+def products(value: Value) -> list[Product]:
+    """The products of matrices in a bound expression, left to right."""
+    if isinstance(value, Product):
+        return [value]
+    if isinstance(value, Apply):
+        return products(value.a) + (products(value.b) if value.b is not None else [])
+    if isinstance(value, Select):
+        return products(value.condition) + products(value.a) + products(value.b)
+    return []
+
+
+def replaced(value: Value, by: Callable[[Product], Value]) -> Value:
+    """``value`` with something else for each of its products of matrices."""
+    if isinstance(value, Product):
+        return by(value)
+    if isinstance(value, Apply):
+        return Apply(value.op, replaced(value.a, by), None if value.b is None else replaced(value.b, by))
+    if isinstance(value, Select):
+        return Select(*(replaced(part, by) for part in (value.condition, value.a, value.b)))
+    return value
+
+
 def leaves(value: Value) -> list[Operand]:
     """The operands of a bound expression, left to right."""
     if isinstance(value, Operand):
         return [value]
+    if isinstance(value, Product):
+        return [value.a, value.b]
     if isinstance(value, Apply):
         return leaves(value.a) + (leaves(value.b) if value.b is not None else [])
     if isinstance(value, Select):

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...formats import DataFormat, working_format
-from ..cexpr import plus
-from ..cpp import metalium
 from ..tile_program.expressions import BlockTile, Broadcast, operands
 from ..tile_program.statements import Load, Map, Reduce, Statement, Store, TileProgram, sets, walk
-from .context import Context, largest_divisor
+from .context import Context
 from .elementwise import evaluate
 from .matmul import transpose_into
+from .products import sum_along
 from .values import Operand, Orientation, Tiles, Value
 
 
@@ -135,18 +134,4 @@ def _same_in_every_row(ctx: Context, name: str, source: Tiles) -> Tiles:
     purpose = f"{name}, the same in every row"
     buffer = ctx.spare_buffer("row", name, working_format(cb.data_format), source.cols, purpose=purpose)
 
-    def fill(target: Tiles) -> None:
-        assert target.cb is not None
-        ones = ctx.ones(cb)
-        batch = largest_divisor(source.cols, ctx.dst_tiles)
-        ctx.headers.add(metalium.MATMUL_HEADER)
-        ctx.compute.open_loop("j", source.cols, batch)
-        ctx.compute.line("tile_regs_acquire();")
-        ctx.matmul(ones, cb, 0, 1, 1, 1)
-        for tile in range(batch):
-            index = source.index("0", plus("j", tile))
-            ctx.compute.line(f"matmul_block({ones.name}, {cb.name}, 0, {index}, {tile}, 0, 1, 1, 1);")
-        ctx.hand_to_packer(target.cb, [(tile, target.index("0", plus("j", tile))) for tile in range(batch)])
-        ctx.compute.close_loop()
-
-    return ctx.stage(buffer, 1, source.cols, fill)
+    return ctx.stage(buffer, 1, source.cols, lambda target: evaluate(ctx, sum_along(ctx, source, name, 0), target))

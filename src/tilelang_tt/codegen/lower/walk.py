@@ -29,6 +29,7 @@ from ..tile_program.statements import (
     TileProgram,
     Variable,
     reads,
+    sets,
     walk,
 )
 from .binding import Binding
@@ -52,7 +53,7 @@ from .state import (
 )
 from .stores import Stores
 from .uses import Uses, loaded_in
-from .values import Apply, Select, Value, converted
+from .values import Value, converted, is_computed
 from .vectors import orientations
 
 
@@ -93,6 +94,7 @@ def lower(
     if multicasts:
         ctx.reader.lines("noc_async_write_barrier();", "noc_async_atomic_barrier();")
     ctx.compute.insert_first(list(ctx.prologue))
+    ctx.buffers.make_swapped_alike()
     wanted = {(name, role) for role in ("compute", "writer") for name in received(getattr(ctx, role).nodes)}
     ctx.reader.nodes = without_sends(ctx.reader.nodes, wanted)
     return ctx
@@ -140,14 +142,10 @@ class _Lowering:
                 stream.add(Change(first.var, first.value))
         elif isinstance(first, ReadScalar):
             read_scalar(self.ctx, first)
-        elif isinstance(first, Map):
-            self._map(first)
-        elif isinstance(first, Gemm):
-            gemm_statement(self.ctx, first)
-        elif isinstance(first, Reduce):
-            reduce_statement(self.ctx, first)
-        else:
+        elif isinstance(first, Store):
             self.stores.store(first)
+        else:
+            self._computation(first)
 
     def _loads(self, group: Sequence[Load]) -> None:
         names = {load.dst for load in group}
@@ -157,6 +155,15 @@ class _Lowering:
             if load.dst in self.ctx.fixed:
                 set_fixed(self.ctx, load.dst, self.ctx.values[load.dst])
 
+    def _computation(self, statement: Map | Gemm | Reduce) -> None:
+        if isinstance(statement, Map):
+            self._map(statement)
+        elif isinstance(statement, Gemm):
+            gemm_statement(self.ctx, statement)
+        else:
+            reduce_statement(self.ctx, statement)
+        self._compute_if_shared(statement)
+
     def _map(self, statement: Map) -> None:
         value = self.binding.bind(statement.value, self.ctx.orientation.get(statement.dst))
         value = converted(value, self.ctx.holds_integers(statement.dst))
@@ -165,9 +172,16 @@ class _Lowering:
             set_fixed(self.ctx, statement.dst, value, statement.part)
             return
         self.ctx.values[statement.dst] = value
-        # What several statements read is computed once; what one reads is computed where that stores it.
-        if isinstance(value, (Apply, Select)) and self.uses.reads_of[id(statement)] > 1:
-            materialise(self.ctx, statement.dst, value)
+
+    def _compute_if_shared(self, statement: Map | Gemm | Reduce) -> None:
+        """What several statements read is computed once; what one reads is computed where that stores it."""
+        name = sets(statement)
+        assert name is not None
+        value = self.ctx.values.get(name)
+        if name in self.ctx.open_accumulators or value is None:
+            return
+        if is_computed(value) and self.uses.reads_of[id(statement)] > 1:
+            materialise(self.ctx, name, value)
 
     def _loop(self, loop: Loop) -> None:
         ctx = self.ctx
@@ -242,7 +256,7 @@ class _Lowering:
         changed = set_in(loop.body)
         for name in dict.fromkeys(name for statement in walk(loop.body) for name in reads(statement)):
             value = self.ctx.values.get(name)
-            if name not in changed and isinstance(value, (Apply, Select)):
+            if name not in changed and value is not None and is_computed(value):
                 materialise(self.ctx, name, value)
         self._await_before(loop)
 
