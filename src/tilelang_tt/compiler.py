@@ -17,6 +17,7 @@ from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.early_binds import without_early_binds
 from .language.kernel import read_kernel
 from .language.plain import plain_attrs
+from .language.region_sizes import with_constant_sizes
 from .layout.shards import check_alignment
 from .partition import WorkPartition, launch_cores, parse_user_schedule
 from .program import Program
@@ -69,7 +70,7 @@ def compile(
             expected="a PrimFunc",
             hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
         )
-    func = numbers_as_tensors(without_early_binds(func))
+    func = numbers_as_tensors(without_early_binds(with_constant_sizes(func)))
     chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:

@@ -25,7 +25,7 @@ def without_early_binds(func: tirx.PrimFunc) -> tirx.PrimFunc:
         return kept[0] if len(kept) == 1 else tirx.SeqStmt(kept)
 
     body = tirx.stmt_functor.ir_transform(func.body, None, rewrite, ["tirx.SeqStmt"])
-    return func.with_body(tirx.stmt_functor.substitute(body, early))
+    return func.with_body(tirx.stmt_functor.substitute(body, early), func.span)
 
 
 def _collect(
