@@ -18,13 +18,14 @@ SPREAD_NAMES: Mapping[Broadcast, str] = MappingProxyType(
 _SPREAD = {
     "spread_row": """\
 template <uint32_t bytes>
-inline void spread_row(uint32_t address, uint32_t row) {
+inline void spread_row(uint32_t from, uint32_t to, uint32_t row) {
     constexpr uint32_t words = 16 * bytes / 4, face = 16 * words;
-    auto* const tile = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+    auto* const source = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(from);
+    auto* const target = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(to);
     for (uint32_t half = 0; half < 2; ++half) {
         for (uint32_t word = 0; word < words; ++word) {
-            auto* const column = tile + half * face + word;
-            const uint32_t value = column[(row / 16) * 2 * face + (row % 16) * words];
+            auto* const column = target + half * face + word;
+            const uint32_t value = source[half * face + word + (row / 16) * 2 * face + (row % 16) * words];
             for (uint32_t r = 0; r < 32; ++r) column[(r / 16) * 2 * face + (r % 16) * words] = value;
         }
     }
@@ -32,29 +33,30 @@ inline void spread_row(uint32_t address, uint32_t row) {
 """,
     "spread_column": """\
 template <uint32_t bytes>
-inline void spread_column(uint32_t address, uint32_t column) {
+inline void spread_column(uint32_t from, uint32_t to, uint32_t column) {
     constexpr uint32_t words = 16 * bytes / 4, face = 16 * words;
-    auto* const tile = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
+    auto* const source = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(from);
+    auto* const target = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(to);
     for (uint32_t r = 0; r < 32; ++r) {
-        auto* const row = tile + (r / 16) * 2 * face + (r % 16) * words;
-        uint32_t value = row[(column / 16) * face + (column % 16) * bytes / 4];
+        const uint32_t first = (r / 16) * 2 * face + (r % 16) * words;
+        uint32_t value = source[first + (column / 16) * face + (column % 16) * bytes / 4];
         if (bytes == 2) value = (column % 2 ? value >> 16 : value & 0xffff) * 0x10001;
-        for (uint32_t word = 0; word < words; ++word) row[word] = row[face + word] = value;
+        for (uint32_t word = 0; word < words; ++word) target[first + word] = target[first + face + word] = value;
     }
 }
 """,
     "spread_element": """\
 template <uint32_t bytes>
-inline void spread_element(uint32_t address, uint32_t row, uint32_t column) {
+inline void spread_element(uint32_t from, uint32_t to, uint32_t row, uint32_t column) {
     const uint32_t at = (row / 16) * 512 + (column / 16) * 256 + (row % 16) * 16 + column % 16;
-    auto* const tile = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(address);
-    uint32_t value = tile[at * bytes / 4];
+    auto* const target = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(to);
+    uint32_t value = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(from)[at * bytes / 4];
     if (bytes == 2) value = (at % 2 ? value >> 16 : value & 0xffff) * 0x10001;
-    for (uint32_t word = 0; word < 256 * bytes; ++word) tile[word] = value;
+    for (uint32_t word = 0; word < 256 * bytes; ++word) target[word] = value;
 }
 """,
 }
-"""Of a tile in L1: one row in all rows, one column in all columns, one element everywhere."""
+"""Of a tile in L1: one row in all rows, one column in all columns, one element everywhere, of itself or of another."""
 
 WRITE_NAMES: Mapping[Broadcast, str] = MappingProxyType(
     {"row": "write_row", "col": "write_column", "all": "write_element"}

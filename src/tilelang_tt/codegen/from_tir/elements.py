@@ -11,7 +11,7 @@ from tilelang import tvm
 from tvm import arith, tirx
 
 from ...errors import UnsupportedError
-from ...formats import rounded_number
+from ...formats import TILE, rounded_number
 from ...language import tile_ops
 from ...language.nodes import nodes
 from ..tile_program.expressions import (
@@ -30,6 +30,10 @@ from .functions import FUNCTIONS, binary, scaled
 from .regions import Regions, refused
 
 _BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Div: "div", tirx.Max: "max", tirx.Min: "min"}
+
+
+ANY = tirx.For(tirx.Var("any", "int32"), 0, TILE, tirx.ForKind.PARALLEL, tirx.Evaluate(0))
+"""A loop that nothing moves with."""
 
 
 def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
@@ -269,7 +273,8 @@ def _affine(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> IndexTile
 def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) -> BlockTile | TensorTile:
     found = regions.access(load.buffer, load.indices, loops)
     over = broadcast(found, len(loops))
-    if over in ("row", "col") and _is_integer(load):
+    is_vector = sum(int(extent) > 1 for extent in load.buffer.shape) == 1
+    if over in ("row", "col") and _is_integer(load) and (tile_ops.is_global(load.buffer) or is_vector):
         raise _refused(
             "a vector of integers in an expression of matrices is not supported", str(load.buffer.name), load
         )
@@ -279,7 +284,7 @@ def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) ->
     region = found.region
     if tile_ops.is_global(load.buffer):
         return TensorTile(regions.tensor_block(region), over, transposed)
-    return BlockTile(str(load.buffer.name), over, transposed, regions.part(region))
+    return regions.read(region, over, transposed=transposed)
 
 
 def _refused(message: str, subject: str, found: object) -> UnsupportedError:

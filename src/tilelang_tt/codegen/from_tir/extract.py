@@ -25,7 +25,7 @@ from ...sizes import from_plain
 from ...transform.common import grid_exprs
 from ...transform.grid_to_persistent_tt import LOOP_VAR, SHARD_LOOP_VAR
 from ..cexpr import Names, cexpr
-from ..tile_program.expressions import Block, TensorTile, operands
+from ..tile_program.expressions import Block, Broadcast, TensorTile, TileExpr, operands
 from ..tile_program.padding import neutralise
 from ..tile_program.statements import (
     Assign,
@@ -42,7 +42,8 @@ from ..tile_program.statements import (
     Variable,
     walk,
 )
-from .elements import element_expr
+from .buffers import block_of, is_variable, reached
+from .elements import ANY, element_expr
 from .operations import Operations
 from .predicates import predicated
 from .regions import Regions, refused
@@ -62,6 +63,9 @@ def extract(func: tirx.PrimFunc) -> TileProgram:
 class _Extraction:
     func: tirx.PrimFunc
     blocks: dict[str, Block] = field(default_factory=dict)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
+    """The sizes of on-chip buffers, in elements, that are larger than the kernel says."""
+
     analyzer: arith.Analyzer = field(default_factory=arith.Analyzer)
     names: Names = field(init=False)
     regions: Regions = field(init=False)
@@ -80,7 +84,8 @@ class _Extraction:
         self.names = Names(self.analyzer)
         self.plain = plain_attrs(self.func)
         self.float16_as = parse_user_schedule(self.plain.get(attrs.USER_SCHEDULE)).float16_as
-        self.regions = Regions(self.analyzer, self.names, self.float16_as)
+        self.reached = reached(self.func)
+        self.regions = Regions(self.analyzer, self.names, self.float16_as, self.shapes)
         self.operations = Operations(self.regions, self.blocks)
 
     def run(self) -> TileProgram:
@@ -192,9 +197,7 @@ class _Extraction:
         elif isinstance(node, tirx.BufferStore) and self._is_variable(node.buffer):
             value = cexpr(self._numbers(node.value), self.names)
             self._emit(Assign(self.names.name(node.buffer.data), value))
-        elif isinstance(node, tirx.BufferStore) and (
-            self._holds_one_element(node.buffer) or tile_ops.is_global(node.buffer)
-        ):
+        elif isinstance(node, tirx.BufferStore):
             self._element_stores(node, [])
         elif isinstance(node, tirx.Evaluate) and tile_ops.is_tile_op(node.value):
             self._tile_op(self._numbers(node.value))
@@ -214,9 +217,6 @@ class _Extraction:
                 rest = tirx.SeqStmt(nodes[place + 1 :]) if place + 2 < len(nodes) else nodes[-1]
                 self._emit(Branch(self.exits[-1].stay, self._body(rest)))
                 return
-
-    def _holds_one_element(self, buffer: tirx.Buffer) -> bool:
-        return all(int(dim) == 1 for dim in buffer.shape)
 
     def _let(self, bind: tirx.Bind) -> None:
         if str(getattr(getattr(bind.value, "op", None), "name", "")).endswith("launch_thread_idx"):
@@ -365,40 +365,32 @@ class _Extraction:
                     f"{store.buffer.name} is written by an index that a loop does not move", str(store.buffer.name)
                 )
             # In the order of the dimensions that are written, so that it is what is read that is transposed.
-            value = element_expr(store.value, [loops[number] for number in found.order], self.regions)
+            ordered = [loops[number] for number in found.order]
             if tile_ops.is_global(store.buffer):
+                value = element_expr(store.value, ordered, self.regions)
                 return Store(value, self.regions.tensor_block(found.region), location)
-            return Map(str(store.buffer.name), value, location, self.regions.part(found.region))
+            # A row, a column or an element is written among others: in a loop over whole tiles.
+            along = [ANY if number is None else loops[number] for number in found.loops]
+            own = [loop for loop, size in zip(along, store.buffer.shape, strict=True) if int(size) != 1]
+
+            def value_as(lies: Broadcast) -> TileExpr:
+                return element_expr(store.value, own if lies else ordered, self.regions)
+
+            return self.regions.write(found.region, value_as, location)
         except UnsupportedError as error:
             raise error.at(location) from None
 
     # ---- declarations ----------------------------------------------------------------------------------------------
 
     def _allocate(self, buffer: tirx.Buffer) -> None:
-        name, shape = str(buffer.name), [int(dim) for dim in buffer.shape]
-        location = location_of(buffer)
-        scope = str(buffer.scope())
-        if scope in ("local.var", "local") and shape == [1] and str(buffer.dtype).startswith(("int", "bool")):
+        if is_variable(buffer):
             self.variables.append(buffer)
             self._emit(Variable(self.names.name(buffer.data)))
             return
-        is_one = all(dim == 1 for dim in shape)
-        if not scope.startswith(("shared", "local.fragment")) and not (is_one and scope.startswith("local")):
-            raise refused(
-                f"buffer {name} of scope {scope} is not supported", name, expected="T.alloc_shared or T.alloc_fragment"
-            ).at(location)
-        if len(shape) not in (1, 2):
-            raise refused(
-                f"on-chip buffer {name} has {len(shape)} dimensions", name, found=shape, expected="one or two"
-            ).at(location)
-        dtype = str(buffer.dtype)
-        try:
-            data_format(dtype)
-        except UnsupportedError as error:
-            raise error.at(location) from None
-        if dtype == "float16" and self.float16_as is not None:
-            dtype = self.float16_as
-        self.blocks[name] = Block.of_shape(name, shape, dtype, is_one=is_one)
+        name, shape = str(buffer.name), [int(dim) for dim in buffer.shape]
+        if len(shape) == 1 and self.reached.get(name, 0) > shape[0]:
+            shape = self.shapes[name] = [self.reached[name]]
+        self.blocks[name] = block_of(buffer, shape, self.float16_as)
 
     def _check_one_exponent(self) -> None:
         """The engines take 16-bit floats of one exponent width at a time."""
@@ -447,6 +439,4 @@ def _tensors_read(statements: list[Statement]) -> set[str]:
 def _describe(node: Any) -> str:
     if isinstance(node, tirx.Evaluate):
         return str(getattr(getattr(node.value, "op", None), "name", type(node.value).__name__))
-    return {"IfThenElse": "if", "While": "while", "BufferStore": "an element assignment"}.get(
-        type(node).__name__, type(node).__name__
-    )
+    return {"IfThenElse": "if", "While": "while"}.get(type(node).__name__, type(node).__name__)

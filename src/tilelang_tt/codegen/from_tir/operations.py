@@ -9,7 +9,7 @@ from tvm import tirx
 
 from ...errors import SourceLocation
 from ...language import tile_ops
-from ..tile_program.expressions import Block, BlockTile, TensorTile
+from ..tile_program.expressions import Block, BlockTile, TensorTile, TileExpr, Unary
 from ..tile_program.statements import Gemm, Load, Map, Reduce, Statement, Store
 from . import cumsum
 from .elements import element_expr
@@ -48,14 +48,15 @@ class Operations:
         if op.src.is_global and op.dst.is_global:
             return self._copy_through_l1(op, location)
         if op.src.is_global:
-            source, part = self.regions.tensor_block(op.src), self.regions.part(op.dst)
-            if part is None:
+            source = self.regions.tensor_block(op.src)
+            if self.regions.part(op.dst) is None:
                 return [Load(source, op.dst.name, location)]
-            return [Map(op.dst.name, TensorTile(source), location, part)]
-        value = BlockTile(op.src.name, part=self.regions.part(op.src))
+            return [self.regions.write(op.dst, lambda lies: _converted(TensorTile(source, lies), op), location)]
         if op.dst.is_global:
-            return [Store(value, self.regions.tensor_block(op.dst), location)]
-        return [Map(op.dst.name, value, location, self.regions.part(op.dst))]
+            return [Store(self.regions.read(op.src), self.regions.tensor_block(op.dst), location)]
+        if self.regions.part(op.dst) is None:
+            return [Map(op.dst.name, self.regions.read(op.src), location)]
+        return [self.regions.write(op.dst, lambda lies: _converted(self.regions.read(op.src, lies), op), location)]
 
     def _copy_through_l1(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
         """From tensor to tensor, by way of an on-chip buffer of the region's size."""
@@ -81,11 +82,10 @@ class Operations:
 
     def _operand(self, region: tile_ops.Region, location: SourceLocation | None) -> tuple[str, list[Statement]]:
         """The on-chip buffer that ``region`` is: of a part of one, a buffer of its own, and what makes it so."""
-        part = self.regions.part(region)
-        if part is None:
+        if self.regions.part(region) is None:
             return region.name, []
         name = self._new_block(f"{region.name}_part", region.extents, self.blocks[region.name].dtype)
-        return name, [Map(name, BlockTile(region.name, part=part), location)]
+        return name, [Map(name, self.regions.read(region), location)]
 
     def _result(
         self, region: tile_ops.Region, location: SourceLocation | None, *, clear: bool
@@ -95,11 +95,11 @@ class Operations:
         name, before = self._operand(region, location)
         if name == region.name:
             return name, [], []
-        after = Map(region.name, BlockTile(name), location, self.regions.part(region))
+        after = self.regions.write(region, lambda lies: BlockTile(name, lies), location)
         return name, [] if clear else before, [after]
 
     def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
-        return Map(op.dst.name, element_expr(op.value, [], self.regions), location, self.regions.part(op.dst))
+        return self.regions.write(op.dst, lambda _: element_expr(op.value, [], self.regions), location)
 
     def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> list[Statement]:
         if op.kind not in REDUCTIONS:
@@ -123,9 +123,8 @@ class Operations:
         for region in (op.src, op.dst):
             if region.is_global:
                 raise refused("T.transpose of a tensor is not supported", region.name, hint="copy it first")
-        turns = not self.blocks[op.src.name].is_vector
-        value = BlockTile(op.src.name, transposed=turns, part=self.regions.part(op.src))
-        return Map(op.dst.name, value, location, self.regions.part(op.dst))
+        turns = sum(extent > 1 for extent in op.src.extents) > 1
+        return self.regions.write(op.dst, lambda lies: self.regions.read(op.src, lies, transposed=turns), location)
 
     def _cumsum(self, op: tile_ops.CumsumOp, location: SourceLocation | None) -> list[Statement]:
         _check_floats("T.cumsum", op.src, op.dst)
@@ -160,6 +159,14 @@ class Operations:
         c, bringing, taking = self._result(op.c, location, clear=op.clear_accum)
         product = Gemm(a, b, c, op.transpose_a, op.transpose_b, op.clear_accum, location)
         return [*making_a, *making_b, *bringing, product, *taking]
+
+
+def _converted(value: TileExpr, op: tile_ops.CopyOp) -> TileExpr:
+    """``value`` of the source as the destination has it, a float or an integer."""
+    integers = [str(region.buffer.dtype) == "int32" for region in (op.src, op.dst)]
+    if integers[0] == integers[1]:
+        return value
+    return Unary("int32_to_float32" if integers[0] else "float32_to_int32", value)
 
 
 def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ from ...formats import TILE
 from ...language import tile_ops
 from ...transform.grid_to_persistent_tt import is_one
 from ..cexpr import Names, cexpr
-from ..tile_program.expressions import Picked, Rectangle, TensorBlock
-from ..tile_program.statements import ReadScalar
+from ..tile_program.expressions import BlockTile, Broadcast, Picked, TensorBlock, TileExpr
+from ..tile_program.statements import Map, ReadScalar
 from .access import Access, access
-from .parts import rectangle
+from .parts import Part, part_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class Regions:
     names: Names
     float16_as: str | None
     """What float16 is computed as, where that is not float16."""
+
+    shapes: Mapping[str, Sequence[int]]
+    """The sizes of on-chip buffers, in elements, that are larger than the kernel says."""
 
     def access(self, buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For]) -> Access:
         """How ``buffer[indices]`` moves with the parallel loops."""
@@ -149,13 +152,30 @@ class Regions:
             )
         return -(-extent // TILE)
 
-    def part(self, region: tile_ops.Region) -> Rectangle | None:
+    def part(self, region: tile_ops.Region) -> Part | None:
         """A region of an on-chip buffer in hardware tiles; None for all of it.
 
         Raises:
-            UnsupportedError: ``unsupported``, unless it is whole tiles of the buffer.
+            UnsupportedError: ``unsupported``, unless it begins at tiles of the buffer or is a row, column or element.
         """
-        return rectangle(region, self.analyzer, self.scalar)
+        own = [int(size) for size in region.buffer.shape]
+        return part_of(region, self.shapes.get(region.name, own), self.analyzer, self.scalar)
+
+    def read(self, region: tile_ops.Region, broadcast: Broadcast = "", *, transposed: bool = False) -> BlockTile:
+        """A region of an on-chip buffer as an expression."""
+        part = self.part(region)
+        if part is None:
+            return BlockTile(region.name, broadcast, transposed)
+        return BlockTile(region.name, broadcast, transposed, part.rectangle, part.picked)
+
+    def write(
+        self, region: tile_ops.Region, value: Callable[[Broadcast], TileExpr], location: SourceLocation | None
+    ) -> Map:
+        """The statement that sets a region of an on-chip buffer to ``value``, which is asked for as it is to lie."""
+        part = self.part(region)
+        if part is None:
+            return Map(region.name, value(""), location)
+        return Map(region.name, part.kept(region.name, value(part.lies)), location, part.rectangle)
 
 
 def _matrix_number(indices: Sequence[Any], shape: Sequence[Any]) -> Any:

@@ -10,6 +10,7 @@ from ..tile_program.expressions import (
     Constant,
     IndexTile,
     Integer,
+    Picked,
     Rectangle,
     TensorTile,
     TileExpr,
@@ -19,6 +20,7 @@ from .context import Context
 from .elementwise import materialise
 from .fixed import part_of
 from .loads import Loads
+from .picks import pick
 from .values import Access, Apply, Indices, Operand, Orientation, Select, Tiles, Value
 from .vectors import replicated, turned
 
@@ -67,6 +69,9 @@ class Binding:
                 subject=name,
                 hint="fill or copy it first; what a loop computes element-wise does not leave the loop",
             )
+        if expr.picked is not None and not isinstance(value, (Constant, Integer)):
+            assert expr.part is not None
+            return self._picked(expr, self._part(name, value, expr.part), expr.picked, vector)
         orientation = ctx.orientation.get(name)
         turns = expr.transposed or (
             orientation is not None and (expr.broadcast or vector or orientation) != orientation
@@ -75,6 +80,17 @@ class Binding:
             return value
         tiles = materialise(ctx, name, value) if expr.part is None else self._part(name, value, expr.part)
         return Operand(turned(ctx, name, tiles) if turns else tiles, name, _access(expr.broadcast, tiles))
+
+    def _picked(self, expr: BlockTile, tiles: Tiles, picked: Picked, vector: Orientation | None) -> Operand:
+        """A row, a column or an element of ``tiles``, spread over whole tiles."""
+        ctx, name = self.ctx, expr.block
+        if ctx.orientation.get(name) == "col":
+            picked = Picked(picked.col, picked.row)
+        spread = pick(ctx, name, tiles, picked)
+        if picked.lies not in ("all", expr.broadcast or vector or picked.lies):
+            spread = turned(ctx, name, spread)
+            ctx.picks.append(spread)
+        return Operand(spread, name, _access(expr.broadcast, spread))
 
     def _part(self, name: str, value: Value, part: Rectangle) -> Tiles:
         """The tiles of ``part`` of an on-chip buffer where they lie, what the buffer holds computed before."""

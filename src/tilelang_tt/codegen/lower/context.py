@@ -4,7 +4,7 @@ point."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -115,6 +115,9 @@ class Context:
     filling: list[CircularBuffer] = field(default_factory=list)
     """The circular buffers that are reserved and not yet pushed."""
 
+    picks: list[Tiles] = field(default_factory=list)
+    """Rows, columns and elements that were picked out of tiles."""
+
     location: SourceLocation | None = None
     _made: dict[tuple[str, ...], CircularBuffer] = field(default_factory=dict)
 
@@ -224,6 +227,15 @@ class Context:
             for popping in [popping for popping in scope if popping.tiles.cb is buffer]:
                 self._pop(popping)
                 scope.remove(popping)
+
+    def pop_unused(self, among: Collection[Tiles]) -> None:
+        """Pop what the current scope holds of ``among`` that no buffer's value is made of."""
+        values = [*self.values.values(), *(open_.initial for open_ in self.open_accumulators.values())]
+        used = [tiles for value in values for leaf in leaves(value) for tiles in (leaf.tiles, leaf.tiles.whole)]
+        for popping in [popping for popping in self.scopes[-1] if popping.tiles in among]:
+            if popping.tiles not in used:
+                self._pop(popping)
+                self.scopes[-1].remove(popping)
 
     def end_scope(self) -> None:
         """Pop what the innermost scope still holds, and free DST of a product that nobody took from it."""

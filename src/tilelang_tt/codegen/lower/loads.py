@@ -99,8 +99,8 @@ class Loads:
         reader, bytes_each = self.ctx.reader, element_bytes(self.ctx, source, buffer)
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
         reader.open_loop("r", source.rows * source.cols)
-        arguments = ", ".join([f"{address} + {times('r', buffer.page_size)}", *picked.places])
-        reader.line(f"{SPREAD_NAMES[picked.lies]}<{bytes_each}>({arguments});")
+        tile = f"{address} + {times('r', buffer.page_size)}"
+        reader.line(f"{SPREAD_NAMES[picked.lies]}<{bytes_each}>({', '.join([tile, tile, *picked.places])});")
         reader.close_loop()
 
     def _tensor_tiles(self, source: TensorBlock, name: str, started: list[_Started]) -> Tiles:

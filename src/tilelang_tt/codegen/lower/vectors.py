@@ -44,7 +44,8 @@ _ALONG: dict[int, Orientation] = {0: "row", 1: "col"}
 def _evidence(statement: Statement, vectors: set[str], known: dict[str, Broadcast]) -> Iterator[tuple[str, Broadcast]]:
     if not isinstance(statement, (Map, Store)):
         return
-    leaves = [leaf for leaf in operands(statement.value) if isinstance(leaf, BlockTile) and leaf.block in vectors]
+    read = [leaf for leaf in operands(statement.value) if isinstance(leaf, BlockTile) and leaf.block in vectors]
+    leaves = [leaf for leaf in read if leaf.picked is None]
     for leaf in leaves:
         if leaf.broadcast:
             yield leaf.block, leaf.broadcast

@@ -117,6 +117,7 @@ class _Lowering:
     def _statements(self, body: Sequence[Statement]) -> None:
         for group in _grouped(body):
             self.ctx.location = getattr(group[0], "location", None) or self.ctx.location
+            self.ctx.pop_unused(self.ctx.picks)
             self._keep_apart(group)
             self._group(group)
 

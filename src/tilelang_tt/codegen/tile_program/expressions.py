@@ -153,13 +153,15 @@ class Rectangle:
 class BlockTile:
     """The tile at the same place in an on-chip buffer, or in its transpose; a vector may be broadcast over a matrix.
 
-    ``part``: in this part of the buffer alone.
+    ``part``: in this part of the buffer alone; ``picked``: of its tiles only a row, a column or an element is meant. An
+    element of a vector, which is one row of tiles, is given as in the first row of its tile.
     """
 
     block: str
     broadcast: Broadcast = ""
     transposed: bool = False
     part: Rectangle | None = None
+    picked: Picked | None = None
 
 
 @dataclass(frozen=True)
