@@ -52,6 +52,28 @@ def test_values_kept():
     run("values_kept")
 
 
+def test_a_value_kept_for_both_arms_of_a_branch():
+    @T.prim_func
+    def kernel(A: T.Tensor((32, 32), F), C: T.Tensor((32, 32), F)):
+        with T.Kernel(1, threads=128) as bx:
+            a = T.alloc_fragment((32, 32), F)
+            c = T.alloc_fragment((32, 32), F)
+            T.copy(A, a)
+            for i, j in T.Parallel(32, 32):
+                x = T.abs(a[i, j])
+                if a[i, j] > 0:
+                    c[i, j] = x * 2
+                    a[i, j] = 3
+                    c[i, j] = c[i, j] + x * a[i, j]
+                else:
+                    a[i, j] = 5
+                    c[i, j] = x + a[i, j]
+                c[i, j] = c[i, j] - x
+            T.copy(c, C)
+
+    check(kernel, lambda a: torch.where(a > 0, 4 * a, 5))
+
+
 @supported("Tensors", "rows, columns and elements written, among others in a hardware tile: `C[i, k] = v[i]`")
 def test_parts_of_tiles_written():
     run("parts_of_tiles_written", tolerance=2**-7)

@@ -7,7 +7,7 @@ kept in a buffer of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,10 +35,19 @@ def predicated(body: Any, loops: Sequence[tirx.For], new_buffer: NewBuffer) -> l
 
 
 @dataclass
+class _Open:
+    """A branch whose arms are being read: the names from before it, and what is kept in front of it."""
+
+    names: Collection[tirx.Var]
+    kept: list[Kept]
+
+
+@dataclass
 class _Body:
     loops: Sequence[tirx.For]
     new_buffer: NewBuffer
     names: dict[tirx.Var, tirx.PrimExpr] = field(default_factory=dict)
+    branches: list[_Open] = field(default_factory=list)
 
     def statements(self, body: Any, later: Sequence[Any]) -> list[Any]:
         """``body``, which ``later`` follows."""
@@ -56,9 +65,10 @@ class _Body:
 
     def _branch(self, node: tirx.IfThenElse, later: Sequence[Any]) -> list[Any]:
         before, condition = self._condition(node)
-        other_case = [] if node.else_case is None else [node.else_case]
-        then = self.statements(node.then_case, [*other_case, *later])
-        other = [each for case in other_case for each in self.statements(case, later)]
+        self.branches.append(_Open(tuple(self.names), before))
+        then = self.statements(node.then_case, later)
+        other = [] if node.else_case is None else self.statements(node.else_case, later)
+        self.branches.pop()
         return [*before, *_merged(condition, then, other)]
 
     def _condition(self, node: tirx.IfThenElse) -> tuple[list[Kept], tirx.PrimExpr]:
@@ -72,14 +82,20 @@ class _Body:
         kept, value = self._keep(condition)
         return [kept], value
 
-    def _kept_before(self, node: Any, later: Sequence[Any]) -> Iterator[Kept]:
-        """What keeps the values of names that ``later`` uses, and that ``node`` changes."""
+    def _kept_before(self, node: Any, later: Sequence[Any]) -> list[Kept]:
+        """What keeps the values of names that ``later`` uses, and that ``node`` changes.
+
+        For a name from before a branch that is in front of the branch, as both arms may use it.
+        """
+        here: list[Kept] = []
         if not isinstance(node, tirx.BufferStore):
-            return
+            return here
         for name, value in list(self.names.items()):
             if _reads_any(value, [node.buffer]) and any(uses(each, name) for each in later):
                 kept, self.names[name] = self._keep(value)
-                yield kept
+                outermost = next((branch.kept for branch in self.branches if is_one_of(name, branch.names)), here)
+                outermost.append(kept)
+        return here
 
     def _keep(self, value: tirx.PrimExpr) -> tuple[Kept, tirx.PrimExpr]:
         """What keeps ``value``, and it from then on."""
@@ -102,25 +118,35 @@ def _reads_any(expr: tirx.PrimExpr, buffers: Sequence[tirx.Buffer]) -> bool:
 
 
 def _merged(condition: Any, then: Sequence[Any], other: Sequence[Any]) -> list[Any]:
-    """Both arms of a branch as plain stores; where both store to one place, as one store, which needs no old value."""
+    """Both arms of a branch as plain stores; where both store to one place, it needs no old value."""
     found: list[Any] = []
     rest = list(other)
-    for each in then:
-        partner = next((place for place, one in enumerate(rest) if _same_place(each, one)), None)
-        if partner is None or not _can_come_first(rest, partner):
+    for place, each in enumerate(then):
+        partner = next((at for at, one in enumerate(rest) if _same_place(each, one)), None)
+        if partner is None or any(_same_place(each, one) for one in then[:place]):
             found.append(_where(condition, each, holds=True))
-        else:
+        elif _can_come_first(rest, partner):
             value = tirx.if_then_else(condition, each.value, rest.pop(partner).value)
             found.append(tirx.BufferStore(each.buffer, value, each.indices))
+        else:
+            sees = any(_reads_any(_stored(one).value, [each.buffer]) for one in rest[: partner + 1] if _stored(one))
+            # What this leaves elsewhere the other arm overwrites, unless it looks at it before.
+            found.append(_where(condition, each, holds=True) if sees else each)
     return [*found, *(_where(condition, each, holds=False) for each in rest)]
+
+
+def _stored(statement: Any) -> Any:
+    """The store that ``statement`` is, None for anything else."""
+    store = statement.store if isinstance(statement, Kept) else statement
+    return store if isinstance(store, tirx.BufferStore) else None
 
 
 def _can_come_first(stores: Sequence[Any], place: int) -> bool:
     """Whether a store does the same in front of those that are in front of it."""
     own = stores[place]
     for each in stores[:place]:
-        store = each.store if isinstance(each, Kept) else each
-        if not isinstance(store, tirx.BufferStore) or store.buffer.same_as(own.buffer):
+        store = _stored(each)
+        if store is None or store.buffer.same_as(own.buffer):
             return False
         if _reads_any(own.value, [store.buffer]) or _reads_any(store.value, [own.buffer]):
             return False
