@@ -125,19 +125,6 @@ def test_atomic_add_that_comes_back():
     return kernel
 
 
-@refused("Tensors", "another view of a tensor's memory", "A_flat is another view of a tensor's memory")
-def test_another_view():
-    @T.prim_func
-    def kernel(A: T.Tensor((2, 32, 64), D), C: T.Tensor((64, 64), D)):
-        with T.Kernel(1, threads=128) as bx:
-            A_flat = T.Tensor((64, 64), D, A.data)
-            A_shared = T.alloc_shared((64, 64), D)
-            T.copy(A_flat[0, 0], A_shared)
-            T.copy(A_shared, C[0, 0])
-
-    return kernel
-
-
 @refused("Tensors", "several grids in one function", "the function launches several grids")
 def test_several_grids():
     @T.prim_func

@@ -15,6 +15,7 @@ from .devices import Device
 from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.early_binds import without_early_binds
+from .language.im2col import without_im2col
 from .language.kernel import read_kernel
 from .language.plain import plain_attrs
 from .language.region_sizes import with_constant_sizes
@@ -24,6 +25,7 @@ from .program import Program
 from .program.spec import DynamicSpec, ShardSpec, WorkloadSpec
 from .sizes import from_plain
 from .transform.common import device_of, layout_of, projection_of
+from .transform.flat_views import with_views_as_tensors
 from .transform.infer_tt_storage import InferTTStorage
 from .transform.lower_atomic_adds_tt import LowerAtomicAddsTT
 from .transform.pipeline import TTPipeline
@@ -70,13 +72,14 @@ def compile(
             expected="a PrimFunc",
             hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
         )
-    func = numbers_as_tensors(without_early_binds(with_constant_sizes(func)))
+    func = numbers_as_tensors(without_early_binds(without_im2col(with_constant_sizes(func))))
     chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:
         func = annotate_tt_layout(func, _dictionaries(func, layout))
     if schedule:
         func = annotate_tt_schedule(func, schedule)
+    func = with_views_as_tensors(func)
     func = func.with_attr(attrs.DEVICE, chip.to_dict())
     func = tvm.transform.Sequential([LowerAtomicAddsTT(), InferTTStorage()])(tvm.IRModule({"main": func}))["main"]
     lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]

@@ -27,6 +27,7 @@ import access_kernels
 import control_kernels
 import cumsum_kernels
 import functions
+import gather_kernels
 import integer_kernels
 import kernels
 import part_kernels
@@ -421,6 +422,12 @@ def part_cases() -> Iterator[Case]:
         yield control(f"picked_{name}", control_kernels.Example(*made()), tolerance=2**-7)
 
 
+def gather_cases() -> Iterator[Case]:
+    """Rows and elements picked by computed indices."""
+    for name, example in gather_kernels.examples().items():
+        yield control(f"gather_{name}", example)
+
+
 def access_cases() -> Iterator[Case]:
     """Buffers and tensors of one row, column or element, transposed access, indices."""
     for dim, reverse in ((0, False), (1, True)):
@@ -665,6 +672,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     stored_cases,
     function_cases,
     access_cases,
+    gather_cases,
     part_cases,
     dynamic_cases,
 )

@@ -127,6 +127,10 @@ class Names:
             self._of[var] = name
         return self._of[var]
 
+    def call(self, var: tirx.Var, name: str) -> None:
+        """``var``, a loop variable of generated code, is called ``name``."""
+        self._of[var] = name
+
 
 def cexpr(expr: tirx.PrimExpr, names: Names) -> str:
     """``expr``, a number or a condition, in C++.

@@ -17,7 +17,7 @@ from ..errors import Code, UnsupportedError
 from ..sizes import Size, evaluate
 from . import tile_ops
 from .exits import exit_conditions
-from .nodes import is_one_of, nodes, uses
+from .nodes import is_one_of, moves_as_block, nodes, uses
 from .source import location_of
 from .symbols import Symbols, check_constant, check_unknown_sizes, parallel_extent, symbols_of
 
@@ -121,6 +121,8 @@ class _Use:
     """The conditions that it is under."""
     early: bool = False
     """Whether a loop around it may end early."""
+    gathered: bool = False
+    """Whether it picks elements by computed indices: ``region`` is only about where."""
 
 
 @dataclass
@@ -207,7 +209,9 @@ class _Walk:
         indices = [self.inlined(index) for index in indices]
         sizes = [_extent_of(index, extents) for index in indices]
         origin = [tirx.stmt_functor.substitute(index, parallel) for index in indices]
-        self._add(tile_ops.Region(buffer, tuple(origin), tuple(sizes)), loops, reads=not writes, writes=writes)
+        region = tile_ops.Region(buffer, tuple(origin), tuple(sizes))
+        picks = not writes and not moves_as_block(indices, list(parallel), arith.Analyzer())
+        self._add(region, loops, reads=not writes, writes=writes, gathered=picks)
 
     def _loads(self, expr: tirx.PrimExpr, loops: tuple[tirx.For, ...]) -> None:
         for load in nodes(expr, tirx.BufferLoad):
@@ -220,11 +224,12 @@ class _Walk:
         reads: bool,
         writes: bool,
         into: str | None = None,
+        gathered: bool = False,
     ) -> None:
         mins = tuple(self.inlined(expr) for expr in region.mins)
         region = tile_ops.Region(region.buffer, mins, region.extents)
         kinds = [kind for kind, wanted in ((False, reads), (True, writes)) if wanted]
-        self.uses += [_Use(region, loops, kind, into, tuple(self.guards), self.early) for kind in kinds]
+        self.uses += [_Use(region, loops, kind, into, tuple(self.guards), self.early, gathered) for kind in kinds]
 
 
 def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
@@ -282,9 +287,11 @@ def tensor_params(func: tirx.PrimFunc) -> list[tirx.Buffer]:
     return [func.buffer_map[param] for param in func.params if param in func.buffer_map]
 
 
-def tensor_uses(func: tirx.PrimFunc, buffer: tirx.Buffer) -> list[tile_ops.Region]:
-    """What ``func`` reads and writes of ``buffer``: every access over all iterations of its parallel loops."""
-    return [use.region for use in _walked(func).uses if use.region.buffer.same_as(buffer)]
+def tensor_uses(func: tirx.PrimFunc, buffer: tirx.Buffer) -> tuple[list[tile_ops.Region], bool]:
+    """What ``func`` reads and writes of ``buffer`` by blocks: every access over all iterations of its parallel loops;
+    and whether it picks elements of it by computed indices."""
+    own = [use for use in _walked(func).uses if use.region.buffer.same_as(buffer)]
+    return [use.region for use in own if not use.gathered], any(use.gathered for use in own)
 
 
 def _walked(func: tirx.PrimFunc) -> _Walk:
@@ -440,7 +447,7 @@ def _follows(own: list[_Use], walk: _Walk, grid: LaunchGrid) -> Literal["M", "N"
     """See :attr:`TensorAccess.follows`."""
     into = {use.into for use in own} - {None}
     mixed = any(use.into in into and not any(use is mine for mine in own) for use in walk.uses)
-    if any(use.early or set(use.region.extents) == {1} for use in own):
+    if any(use.early or use.gathered or set(use.region.extents) == {1} for use in own):
         return None
     deciding = [expr for use in own for expr in (*use.region.mins, *use.guards)]
     deciding += [walk.inlined(expr) for use in own for loop in use.loops for expr in (loop.min, loop.extent)]
@@ -472,7 +479,7 @@ def _dimension(
 ) -> tuple[str, int]:
     """Role and elements per block of one dimension; no role where accesses disagree or the index is not affine."""
     seen = {_index_role(use.region.mins[axis], use.region.extents[axis], role_of) for use in uses}
-    if len(seen) == 1:
+    if len(seen) == 1 and not any(use.gathered for use in uses):
         return seen.pop()
     return "", shape[axis]
 

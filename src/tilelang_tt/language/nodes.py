@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from tvm import tirx
+from tvm import arith, tirx
 
 Node = TypeVar("Node")
 
@@ -35,3 +35,15 @@ def is_one_of(node: Any, candidates: Iterable[Any]) -> bool:
 def uses(expr: Any, var: tirx.Var) -> bool:
     """Whether ``expr`` depends on ``var``."""
     return is_one_of(var, tirx.analysis.undefined_vars(expr))
+
+
+def moves_as_block(indices: Sequence[Any], variables: Sequence[tirx.Var], analyzer: arith.Analyzer) -> bool:
+    """Whether each of ``variables`` moves along one index at most, alone and element by element."""
+    zeros = {var: tirx.IntImm("int32", 0) for var in variables}
+    moving: list[tirx.Var] = []
+    for index in indices:
+        found = [var for var in variables if uses(index, var)]
+        if found and not analyzer.can_prove_equal(index, tirx.stmt_functor.substitute(index, zeros) + found[0]):
+            return False
+        moving += found
+    return len(set(moving)) == len(moving)

@@ -81,6 +81,15 @@ def choose_view(shape: Sequence[int], uses: Sequence[TensorUse]) -> tuple[Storag
     return StorageView(tuple(shape), tuple(part.size for part in parts), order), tuple(stored)
 
 
+def rows_to_pick(shape: Sequence[int]) -> list[TensorUse]:
+    """How a tensor of which rows are picked is best used, where its matrices have one row: none, where they do not."""
+    if len(shape) < 3 or shape[-2] != 1:
+        return []
+    longest = max(range(len(shape) - 2), key=lambda axis: shape[axis])
+    extents = tuple(size if axis in (longest, len(shape) - 1) else 1 for axis, size in enumerate(shape))
+    return [TensorUse(extents, (0,) * len(shape))]
+
+
 def _grain(axis: int, size: int, uses: Sequence[TensorUse]) -> int | None:
     """The elements of the blocks that dimension ``axis`` is stored in, None where it is stored whole."""
     steps = [use.steps[axis] for use in uses]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..language import tile_ops
 from ..language.kernel import tensor_params, tensor_uses
 from ..language.plain import plain_attrs
 from ..language.source import location_of
-from ..layout.storage import Part, StorageView, TensorUse, choose_view
+from ..layout.storage import Part, StorageView, TensorUse, choose_view, rows_to_pick
 from .common import function_pass
 
 
@@ -45,25 +45,26 @@ def _rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
         if not all(isinstance(size, tirx.IntImm) for size in buffer.shape):
             continue
         shape = tuple(int(size) for size in buffer.shape)
-        uses = [
-            TensorUse(region.extents, tuple(_step(first, analyzer) for first in region.mins))
-            for region in tensor_uses(func, buffer)
-        ]
+        regions, picked = tensor_uses(func, buffer)
+        uses = [TensorUse(region.extents, tuple(_step(first, analyzer) for first in region.mins)) for region in regions]
+        if picked and not uses:
+            uses = rows_to_pick(shape)
         chosen = choose_view(shape, uses)
         if chosen is not None:
             view, parts = chosen
-            _check_layout(func, buffer, view)
+            check_layout(func, buffer, view.stored_shape)
             replacement = tirx.decl_buffer(view.stored_shape, buffer.dtype, str(buffer.name), span=buffer.span)
             stored[buffer] = _Stored(view, parts, replacement)
     if not stored:
         return func
     body = _with_accesses(func.body, stored, analyzer)
     buffers = {param: stored[b].buffer if b in stored else b for param, b in func.buffer_map.items()}
+    given = plain_attrs(func)
     rewritten = tirx.PrimFunc(func.params, body, func.ret_type, buffers, func.attrs, func.span)
     return rewritten.with_attr(
         {
             f"{attrs.STORAGE_PREFIX}{buffer.name}": {
-                "shape": list(entry.view.shape),
+                "shape": given.get(f"{attrs.STORAGE_PREFIX}{buffer.name}", {}).get("shape", list(entry.view.shape)),
                 "split": list(entry.view.split),
                 "order": list(entry.view.order),
             }
@@ -91,14 +92,15 @@ def _step(first: tirx.PrimExpr, analyzer: arith.Analyzer) -> int:
     return math.gcd(int(known.coeff), int(known.base))
 
 
-def _check_layout(func: tirx.PrimFunc, buffer: tirx.Buffer, view: StorageView) -> None:
+def check_layout(func: tirx.PrimFunc, buffer: tirx.Buffer, stored_shape: Sequence[int]) -> None:
+    """Refuse shards of a tensor that is stored as ``stored_shape``, another than its own."""
     layout: Mapping[str, Any] = plain_attrs(func).get(attrs.USER_LAYOUT, {}).get(str(buffer.name), {})
     if layout.get("layout") == "sharded":
         raise LayoutError(
             Code.LAYOUT_UNSUPPORTED,
             f"tensor {buffer.name} is sharded, and the kernel takes blocks of it that are not made of its tiles",
             subject=str(buffer.name),
-            found=f"shape {list(view.shape)}, stored as {list(view.stored_shape)}",
+            found=f"shape {list(buffer.shape)}, stored as {list(stored_shape)}",
             expected="an interleaved tensor",
             location=location_of(buffer),
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from .gathers import GATHERS
 from .parts_of_tiles import PARTS_OF_TILES
 
 VERSION = "ttnn-0.81"
@@ -323,6 +324,7 @@ HELPERS: Mapping[str, str] = MappingProxyType(
         FLOOR_MOD_NAME: FLOOR_MOD,
         MULTICAST_NAME: MULTICAST,
         **PARTS_OF_TILES,
+        **GATHERS,
     }
     | {op.call.split("(")[0]: op.helper for table in (UNARY, BINARY) for op in table.values() if op.helper}
 )

@@ -16,12 +16,19 @@ def render_kernel(
     """A kernel's source: includes, those of ``helpers`` (by name) that it calls, and ``kernel_main`` with ``nodes``."""
     lines = [f"#include <{header}>" if "/" not in header else f'#include "{header}"' for header in headers]
     body = _render(nodes, 1)
-    called = "\n".join(
-        text for name, text in helpers.items() if any(f"{name}(" in line or f"{name}<" in line for line in body)
-    )
+    called = "\n".join(_called(helpers, "\n".join(body)))
     lines += ["", *([called] if called else []), *(f"// {line}".rstrip() for line in comment), "void kernel_main() {"]
     lines += body
     return "\n".join([*lines, "}", ""])
+
+
+def _called(helpers: Mapping[str, str], body: str) -> list[str]:
+    """Those of ``helpers`` that ``body`` calls, or that these call, in their order."""
+    kept: list[str] = []
+    for name, text in reversed(list(helpers.items())):
+        if any(f"{name}(" in caller or f"{name}<" in caller for caller in (body, *kept)):
+            kept.insert(0, text)
+    return kept
 
 
 def _render(nodes: Sequence[Node], depth: int) -> list[str]:

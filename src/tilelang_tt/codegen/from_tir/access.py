@@ -10,7 +10,7 @@ from tvm import arith, tirx
 
 from ...errors import Code, UnsupportedError
 from ...language import tile_ops
-from ...language.nodes import uses
+from ...language.nodes import moves_as_block, uses
 from ..tile_program.expressions import Broadcast
 
 
@@ -48,20 +48,18 @@ def access(buffer: tirx.Buffer, indices: Sequence[Any], loops: Sequence[tirx.For
         UnsupportedError: ``unsupported``, where a dimension moves with several loops or by more than one element, or a
             loop moves along several dimensions.
     """
-    zeros = {loop.loop_var: tirx.IntImm("int32", 0) for loop in loops}
+    variables = [loop.loop_var for loop in loops]
+    if not moves_as_block(indices, variables, analyzer):
+        raise _refused(buffer, indices)
+    zeros = {var: tirx.IntImm("int32", 0) for var in variables}
     mins, extents, moving = [], [], []
     for index in indices:
         origin = analyzer.simplify(tirx.stmt_functor.substitute(index, zeros))
         found = [number for number, loop in enumerate(loops) if uses(index, loop.loop_var)]
-        if found and not analyzer.can_prove_equal(index, origin + loops[found[0]].loop_var):
-            raise _refused(buffer, indices)
         mins.append(origin)
         extents.append(int(loops[found[0]].extent) if found else 1)
         moving.append(found[0] if found else None)
-    made = Access(tile_ops.Region(buffer, tuple(mins), tuple(extents)), tuple(moving))
-    if len(set(made.order)) != len(made.order):
-        raise _refused(buffer, indices)
-    return made
+    return Access(tile_ops.Region(buffer, tuple(mins), tuple(extents)), tuple(moving))
 
 
 def _refused(buffer: tirx.Buffer, indices: Sequence[Any]) -> UnsupportedError:

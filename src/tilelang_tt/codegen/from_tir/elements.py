@@ -27,6 +27,7 @@ from ..tile_program.expressions import (
 )
 from .access import broadcast
 from .functions import FUNCTIONS, binary, scaled
+from .gathers import gathered, is_gathered, is_index
 from .regions import Regions, refused
 
 _BINARY = {tirx.Add: "add", tirx.Sub: "sub", tirx.Mul: "mul", tirx.Div: "div", tirx.Max: "max", tirx.Min: "min"}
@@ -209,9 +210,15 @@ def _is_absolute_value(expr: tirx.Select) -> bool:
     )
 
 
-def _choice(parts: Sequence[Any], loops: Sequence[tirx.For], regions: Regions) -> Choose:
+def _choice(parts: Sequence[Any], loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
+    if _is_zero(parts[2]) and is_gathered(parts[1], loops, regions) and is_index(parts[0]):
+        return gathered(parts[1], loops, regions, parts[0])
     condition, a, b = (element_expr(part, loops, regions) for part in parts)
     return Choose(condition, a, b)
+
+
+def _is_zero(expr: Any) -> bool:
+    return isinstance(expr, (tirx.IntImm, tirx.FloatImm)) and float(expr.value) == 0
 
 
 def _integer_binary(op: str, a: Any, b: Any, loops: Sequence[tirx.For], regions: Regions) -> TileExpr:
@@ -271,6 +278,8 @@ def _affine(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> IndexTile
 
 
 def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) -> BlockTile | TensorTile:
+    if is_gathered(load, loops, regions):
+        return gathered(load, loops, regions)
     found = regions.access(load.buffer, load.indices, loops)
     over = broadcast(found, len(loops))
     is_vector = sum(int(extent) > 1 for extent in load.buffer.shape) == 1

@@ -376,7 +376,7 @@ class _Extraction:
             def value_as(lies: Broadcast) -> TileExpr:
                 return element_expr(store.value, own if lies else ordered, self.regions)
 
-            return self.regions.write(found.region, value_as, location)
+            return _as_load(self.regions.write(found.region, value_as, location))
         except UnsupportedError as error:
             raise error.at(location) from None
 
@@ -428,12 +428,21 @@ def _is_hint(node: Any) -> bool:
 
 
 def _tensors_read(statements: list[Statement]) -> set[str]:
-    read = {s.source.tensor for s in statements if isinstance(s, Load)}
+    read = {name for s in statements if isinstance(s, Load) for name in s.source.tensors}
     read |= {s.tensor for s in statements if isinstance(s, ReadScalar)}
     for statement in statements:
         if isinstance(statement, (Map, Store)):
-            read |= {leaf.source.tensor for leaf in operands(statement.value) if isinstance(leaf, TensorTile)}
+            leaves = (leaf for leaf in operands(statement.value) if isinstance(leaf, TensorTile))
+            read |= {name for leaf in leaves for name in leaf.source.tensors}
     return read
+
+
+def _as_load(statement: Map) -> Map | Load:
+    """What only takes a block of a tensor as it is needs no compute kernel."""
+    value = statement.value
+    if statement.part is None and isinstance(value, TensorTile) and value == TensorTile(value.source):
+        return Load(value.source, statement.dst, statement.location)
+    return statement
 
 
 def _describe(node: Any) -> str:

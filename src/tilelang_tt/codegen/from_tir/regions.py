@@ -73,7 +73,7 @@ class Regions:
             is_vector=is_vector,
             past_rows=past[0],
             past_cols=past[1],
-            leading_inside=self._inside(mins[:-2], shape[:-2]),
+            leading_inside=self.inside(mins[:-2], shape[:-2]),
             picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
             last_rows=self._in_last_tile(shape[-2]),
             last_cols=self._in_last_tile(shape[-1]),
@@ -81,21 +81,10 @@ class Regions:
 
     def read_scalar(self, load: tirx.BufferLoad, var: str, location: SourceLocation | None) -> ReadScalar:
         """The statement that reads an element of a tensor."""
-        zero, tile = tirx.IntImm("int32", 0), tirx.IntImm("int32", TILE)
-        indices = [zero] * (2 - len(load.indices)) + [self.analyzer.simplify(index) for index in load.indices]
-        shape = [tile] * (2 - len(load.indices)) + list(load.buffer.shape)
-        inside = self._inside(indices, shape)
-        rows, cols = map(_tiles_along, shape[-2:])
-        row, col = (tirx.floordiv(index, tile) for index in indices[-2:])
-        return ReadScalar(
-            var,
-            str(load.buffer.name),
-            page=self.scalar((_matrix_number(indices, shape) * rows + row) * cols + col),
-            row=self.scalar(tirx.floormod(indices[-2], tile)),
-            col=self.scalar(tirx.floormod(indices[-1], tile)),
-            inside=inside or None,
-            location=location,
-        )
+        indices, shape = [self.analyzer.simplify(index) for index in load.indices], list(load.buffer.shape)
+        page, row, col = (self.scalar(expr) for expr in place_of(indices, shape))
+        inside = self.inside(indices, shape) or None
+        return ReadScalar(var, str(load.buffer.name), page, row, col, inside, location)
 
     def _in_last_tile(self, size: Any) -> str:
         """How many of ``size`` elements lie in the last hardware tile, as a C++ expression."""
@@ -118,7 +107,7 @@ class Regions:
         )
         return Picked(row, col, all(is_one(size) for size, extent in zip(shape, extents, strict=True) if extent == 1))
 
-    def _inside(self, indices: Sequence[Any], shape: Sequence[Any]) -> str:
+    def inside(self, indices: Sequence[Any], shape: Sequence[Any]) -> str:
         """Which of ``indices`` have to be below ``shape`` when the kernel runs, as a C++ condition; "" where all are
         known to be."""
         return " && ".join(
@@ -176,6 +165,17 @@ class Regions:
         if part is None:
             return Map(region.name, value(""), location)
         return Map(region.name, part.kept(region.name, value(part.lies)), location, part.rectangle)
+
+
+def place_of(indices: Sequence[Any], shape: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """The page (hardware tile) of a tensor that an element lies in, and its row and column there."""
+    zero, tile = tirx.IntImm("int32", 0), tirx.IntImm("int32", TILE)
+    indices = [zero] * (2 - len(indices)) + list(indices)
+    shape = [tile] * (2 - len(shape)) + list(shape)
+    rows, cols = map(_tiles_along, shape[-2:])
+    row, col = (tirx.floordiv(index, tile) for index in indices[-2:])
+    page = (_matrix_number(indices, shape) * rows + row) * cols + col
+    return page, *(tirx.floormod(index, tile) for index in indices[-2:])
 
 
 def _matrix_number(indices: Sequence[Any], shape: Sequence[Any]) -> Any:

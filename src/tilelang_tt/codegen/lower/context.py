@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...errors import Code, SourceLocation, UnsupportedError
-from ...formats import DataFormat, data_format
+from ...formats import DataFormat, data_format, tile_bytes
 from ...program.spec import ComputeConfig
 from ..cexpr import identifier
 from ..cpp import metalium
@@ -185,6 +185,16 @@ class Context:
             if buffer not in live:
                 return buffer
             number += 1
+
+    def scratch(self, key: tuple[str, ...], name: str, size: int, purpose: str) -> str:
+        """The name of the address of ``size`` bytes of L1 that the reader alone sees, made now when asked for first."""
+        fresh = key not in self._made
+        buffer = self.buffer(key, name, "Int32", -(-size // tile_bytes("Int32")), purpose=purpose)
+        address = f"{buffer.name}_l1"
+        if fresh:
+            reserve = Line(buffer.call("reserve_back"))
+            self.reader.insert_first([reserve, Define(address, f"get_write_ptr({buffer.name})")])
+        return address
 
     def shape(self, name: str) -> tuple[int, int]:
         """Rows and columns in tiles of an on-chip buffer, a vector as it is oriented."""

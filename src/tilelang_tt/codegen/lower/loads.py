@@ -15,6 +15,7 @@ from ..tile_program.edges import seen_edges
 from ..tile_program.expressions import Picked, TensorBlock, TileExpr
 from ..tile_program.statements import Load
 from .context import Context
+from .gathers import element_bytes, gather
 from .shards import input_shard, part_of_shard, whole_shard
 from .uses import Uses, direct_names
 from .values import Operand, Tiles, converted
@@ -109,7 +110,8 @@ class Loads:
         ctx = self.ctx
         # A tensor that is written in place is read through the network: one buffer has one producer. What the reader
         # spreads is no longer the tensor, and what could be seen past its end is cleared in a copy.
-        in_place = source.tensor in ctx.shards and source.tensor not in self.uses.written and source.picked is None
+        lies_together = source.picked is None and source.gathered is None
+        in_place = source.tensor in ctx.shards and source.tensor not in self.uses.written and lies_together
         if in_place and not self._sees_edges(source, name):
             shard = whole_shard(ctx, source)
             return part_of_shard(source, shard, input_shard(ctx, shard))
@@ -138,6 +140,9 @@ class Loads:
         accessor = self.ctx.accessor("reader", source.tensor)
         reader.line(buffer.call("reserve_back"))
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
+        if source.gathered is not None:
+            gather(self.ctx, source, source.gathered, tiles, address)
+            return _Started(buffer, source)
         if multicast is not None:
             multicast.begin_reads(reader)
         reader.open_loop("r", source.rows)
@@ -194,15 +199,3 @@ class Loads:
             self._direct[source] = self._tensor_tiles(source, self._direct_names[source], started)
             self._finish_reads(started)
         return self._direct[source]
-
-
-def element_bytes(ctx: Context, block: TensorBlock, buffer: CircularBuffer) -> int:
-    """Bytes of an element, which lies by itself. Raises :class:`UnsupportedError` for block floats."""
-    if buffer.data_format not in ELEMENT_BYTES:
-        raise ctx.unsupported(
-            f"rows and elements of {block.tensor} are picked, which is stored in block floats",
-            subject=block.tensor,
-            found=buffer.data_format,
-            hint="store it as bfloat16",
-        )
-    return ELEMENT_BYTES[buffer.data_format]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ...formats import tile_bytes
 from ..cpp import metalium
 from ..cpp.circular_buffers import CircularBuffer
-from ..cpp.streams import Define, Line, Receive, Send
+from ..cpp.streams import Define, Receive, Send
 from ..tile_program.statements import ReadScalar
 from .context import Context
 
@@ -45,12 +46,5 @@ def _passing_buffer(ctx: Context, role: Literal["compute", "writer"]) -> Circula
 
 def _page(ctx: Context) -> str:
     """The address of the page that integers are read from, which no other kernel sees."""
-    key = ("integers", "reader")
-    fresh = ctx.made(key) is None
-    buffer = ctx.buffer(key, "integers_page", "Int32", 1, purpose="the page that integers of tensors are read from")
-    address = f"{buffer.name}_l1"
-    if fresh:
-        ctx.reader.insert_first(
-            [Line(f"cb_reserve_back({buffer.name}, 1);"), Define(address, f"get_write_ptr({buffer.name})")]
-        )
-    return address
+    purpose = "the page that integers of tensors are read from"
+    return ctx.scratch(("integers", "reader"), "integers_page", tile_bytes("Int32"), purpose)

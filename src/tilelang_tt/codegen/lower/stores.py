@@ -9,7 +9,7 @@ from ..tile_program.statements import Store
 from .binding import Binding
 from .context import Context
 from .elementwise import evaluate, rounded_by_packer
-from .loads import element_bytes
+from .gathers import element_bytes
 from .shards import output_shard, part_of_shard
 from .uses import Uses
 from .values import Operand, Tiles, Value

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...formats import TILE
+from .gathers import Gathered
 
 Broadcast = Literal["", "row", "col", "all"]
 """How a vector meets a matrix: element j in every row ("row"), element i in every column ("col"), one element
@@ -64,8 +65,15 @@ class TensorBlock:
     leading_inside: str = ""
     """A C++ condition for the leading dimensions' indices to lie inside, where that is known only when it runs."""
     picked: Picked | None = None
+    gathered: Gathered | None = None
+    """Where the elements of ``rows`` x ``cols`` tiles lie, where that is anywhere in the tensor."""
     last_rows: str = str(TILE)
     last_cols: str = str(TILE)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The tensors that are read: its own, and those that say where it lies."""
+        return self.tensor, *(element.tensor for element in (self.gathered.elements if self.gathered else ()))
 
     @property
     def has_last_rows(self) -> bool:

@@ -46,6 +46,9 @@ def refuse_reading_back(program: TileProgram) -> None:
     for place, read in enumerate(accesses):
         if read.writes:
             continue
+        for name in read.block.tensors[1:]:
+            if name in written:
+                raise _read_back(name, read.statement)
         for other, write in enumerate(accesses):
             if write.writes and write.block.tensor == read.block.tensor and not _in_order(place, read, other, write):
                 raise _read_back(read.block.tensor, read.statement)
