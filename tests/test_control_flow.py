@@ -4,7 +4,7 @@ import control_kernels
 import pytest
 import tilelang.language as T
 import torch
-from constructs import check, supported
+from constructs import check, random_tensor, supported
 
 from tilelang_tt.language.kernel import read_kernel
 from tilelang_tt.layout import block_sharded
@@ -56,6 +56,37 @@ def test_lengths_of_batches(which):
 @supported("Copies", "of blocks whose place is an element of an int32 tensor; outside the tensor they read as zeros")
 def test_pages_of_a_table():
     check_example(control_kernels.pages_of_a_table())
+
+
+def test_the_same_element_of_two_tensors_of_integers():
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((128, 64), "float32"),
+        first: T.Tensor((2,), "int32"),
+        second: T.Tensor((2,), "int32"),
+        C: T.Tensor((64, 64), "float32"),
+    ):
+        with T.Kernel(1, 2, threads=128) as (_bx, by):
+            a = T.alloc_shared((32, 64), "float32")
+            b = T.alloc_shared((32, 64), "float32")
+            T.copy(A[first[by] * 32, 0], a)
+            T.copy(A[second[by] * 32, 0], b)
+            for i, j in T.Parallel(32, 64):
+                a[i, j] = T.if_then_else(i < first[by], a[i, j], T.if_then_else(i < second[by], b[i, j], 0.0))
+            T.copy(a, C[by * 32, 0])
+
+    a = random_tensor((128, 64), "float32")
+    first, second = (torch.tensor(places, dtype=torch.int32) for places in ((0, 2), (3, 1)))
+
+    def reference(a, first, second):
+        rows = torch.arange(32)[:, None]
+        halves = [
+            torch.where(rows < f, a[32 * f : 32 * f + 32], torch.where(rows < s, a[32 * s : 32 * s + 32], 0.0))
+            for f, s in ((0, 3), (2, 1))
+        ]
+        return torch.cat(halves)
+
+    check(kernel, reference, inputs=[a, first, second])
 
 
 @supported("Loops", "`while`, `break`, `continue`, and integers of `T.alloc_var`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from tilelang import tvm
 from tvm import arith, tirx
 
 Node = TypeVar("Node")
@@ -30,6 +31,15 @@ def loop_over(func: tirx.PrimFunc, name: str) -> tirx.For | None:
 def is_one_of(node: Any, candidates: Iterable[Any]) -> bool:
     """Whether ``node`` is the same as one of ``candidates``."""
     return any(node.same_as(candidate) for candidate in candidates)
+
+
+def same_expr(a: Any, b: Any) -> bool:
+    """Whether ``a`` and ``b`` are the same expression of the same variables and buffers."""
+    if not tvm.ir.structural_equal(a, b):
+        return False
+    # To TVM, buffers of one shape are equal.
+    loads = zip(nodes(a, tirx.BufferLoad), nodes(b, tirx.BufferLoad), strict=True)
+    return all(load.buffer.same_as(other.buffer) for load, other in loads)
 
 
 def uses(expr: Any, var: tirx.Var) -> bool:

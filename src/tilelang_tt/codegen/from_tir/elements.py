@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tilelang import tvm
 from tvm import arith, tirx
 
 from ...errors import UnsupportedError
 from ...formats import TILE, rounded_number
 from ...language import tile_ops
-from ...language.nodes import nodes
+from ...language.nodes import nodes, same_expr
 from ..tile_program.expressions import (
     Binary,
     BlockTile,
@@ -100,9 +99,7 @@ def _is_infinity_test(expr: tirx.And) -> bool:
     a, b = expr.a, expr.b
     if not (isinstance(a, tirx.EQ) and isinstance(b, tirx.Not) and _is_call(a.a, "fabs") and _is_call(b.a, "isnan")):
         return False
-    return (
-        tvm.ir.structural_equal(a.a.args[0], b.a.args[0]) and isinstance(a.b, tirx.FloatImm) and a.b.value == math.inf
-    )
+    return same_expr(a.a.args[0], b.a.args[0]) and isinstance(a.b, tirx.FloatImm) and a.b.value == math.inf
 
 
 def _is_call(expr: Any, name: str) -> bool:
@@ -199,13 +196,12 @@ def _integer_expr(expr: Any, loops: Sequence[tirx.For], regions: Regions) -> Til
 def _is_absolute_value(expr: tirx.Select) -> bool:
     """Whether ``expr`` is ``x if x >= 0 else 0 - x``, as T.abs of an integer comes."""
     x, compare, negated = expr.true_value, expr.condition, expr.false_value
-    same = tvm.ir.structural_equal
     return (
         _is_integer(expr)
         and isinstance(compare, tirx.GE)
         and isinstance(negated, tirx.Sub)
-        and same(compare.a, x)
-        and same(negated.b, x)
+        and same_expr(compare.a, x)
+        and same_expr(negated.b, x)
         and all(isinstance(zero, tirx.IntImm) and int(zero) == 0 for zero in (compare.b, negated.a))
     )
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilelang import tvm
 from tvm import tirx
 
-from ...language.nodes import is_one_of, nodes, uses
+from ...language.nodes import is_one_of, nodes, same_expr, uses
 
 
 @dataclass(frozen=True)
@@ -165,4 +164,4 @@ def _where(condition: Any, store: Any, *, holds: bool) -> Any:
 def _same_place(a: Any, b: Any) -> bool:
     if not isinstance(a, tirx.BufferStore) or not isinstance(b, tirx.BufferStore) or not a.buffer.same_as(b.buffer):
         return False
-    return all(tvm.ir.structural_equal(x, y) for x, y in zip(a.indices, b.indices, strict=True))
+    return all(same_expr(x, y) for x, y in zip(a.indices, b.indices, strict=True))

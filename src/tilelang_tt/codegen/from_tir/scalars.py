@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tilelang import tvm
 from tvm import tirx
 
 from ...language import tile_ops
-from ...language.nodes import is_one_of, uses
+from ...language.nodes import is_one_of, same_expr, uses
 from ..tile_program.statements import Statement
 
 
@@ -41,7 +40,7 @@ def known_reading(load: tirx.BufferLoad, bodies: Sequence[Body]) -> tirx.Var | N
     """The variable that holds the element already, if one does."""
     for body in bodies:
         for other, var in body.readings:
-            if tvm.ir.structural_equal(other, load):
+            if same_expr(other, load):
                 return var
     return None
 
