@@ -32,6 +32,7 @@ import integer_kernels
 import kernels
 import part_kernels
 import picked_part_kernels
+import stacked_kernels
 import written_part_kernels
 
 import tilelang_tt as tt
@@ -418,6 +419,8 @@ def part_cases() -> Iterator[Case]:
     yield control("parts_of_vectors", control_kernels.Example(*part_kernels.parts_of_vectors()), tolerance=2**-7)
     for name, made in written_part_kernels.ALL.items():
         yield control(f"written_{name}", control_kernels.Example(*made()), tolerance=2**-7)
+    for name, made in stacked_kernels.ALL.items():
+        yield control(f"stacked_{name}", control_kernels.Example(*made()), tolerance=2**-7)
     for name, made in picked_part_kernels.ALL.items():
         yield control(f"picked_{name}", control_kernels.Example(*made()), tolerance=2**-7)
 

@@ -15,6 +15,9 @@ SPREAD_NAMES: Mapping[Broadcast, str] = MappingProxyType(
 )
 """The function for what lies so."""
 
+TURN_NAMES: Mapping[Broadcast, str] = MappingProxyType({"row": "turn_row", "col": "turn_column"})
+"""The function that makes it lie the other way."""
+
 _SPREAD = {
     "spread_row": """\
 template <uint32_t bytes>
@@ -58,6 +61,40 @@ inline void spread_element(uint32_t from, uint32_t to, uint32_t row, uint32_t co
 }
 """Of a tile in L1: one row in all rows, one column in all columns, one element everywhere, of itself or of another."""
 
+_TURN = {
+    "turn_row": """\
+template <uint32_t bytes>
+inline void turn_row(uint32_t from, uint32_t to, uint32_t row) {
+    constexpr uint32_t words = 16 * bytes / 4, face = 16 * words;
+    auto* const source = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(from) + row / 16 * 2 * face + row % 16 * words;
+    for (uint32_t r = 0; r < 32; ++r) {
+        uint32_t value = source[(r / 16) * face + (r % 16) * bytes / 4];
+        if (bytes == 2) value = (r % 2 ? value >> 16 : value & 0xffff) * 0x10001;
+        auto* const target = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(to) + (r / 16) * 2 * face + r % 16 * words;
+        for (uint32_t word = 0; word < words; ++word) target[word] = target[face + word] = value;
+    }
+}
+""",
+    "turn_column": """\
+template <uint32_t bytes>
+inline void turn_column(uint32_t from, uint32_t to, uint32_t column) {
+    constexpr uint32_t words = 16 * bytes / 4, face = 16 * words, each = 4 / bytes;
+    auto* const source = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(from) + (column / 16) * face;
+    for (uint32_t c = 0; c < 32; c += each) {
+        const uint32_t at = (c / 16) * 2 * face + (c % 16) * words + (column % 16) * bytes / 4;
+        uint32_t value = source[at];
+        if (bytes == 2) {
+            const uint32_t shift = column % 2 * 16;
+            value = (value >> shift & 0xffff) | (source[at + words] >> shift) << 16;
+        }
+        auto* const target = reinterpret_cast<volatile tt_l1_ptr uint32_t*>(to) + (c / 16) * face + (c % 16) / each;
+        for (uint32_t r = 0; r < 32; ++r) target[(r / 16) * 2 * face + (r % 16) * words] = value;
+    }
+}
+""",
+}
+"""Of a tile, to another: one row in all columns, one column in all rows."""
+
 WRITE_NAMES: Mapping[Broadcast, str] = MappingProxyType(
     {"row": "write_row", "col": "write_column", "all": "write_element"}
 )
@@ -93,5 +130,5 @@ inline void write_element(uint32_t page, const Accessor& tensor, uint32_t addres
 """,
 }
 
-PARTS_OF_TILES: Mapping[str, str] = MappingProxyType({**_SPREAD, **_WRITE})
+PARTS_OF_TILES: Mapping[str, str] = MappingProxyType({**_SPREAD, **_TURN, **_WRITE})
 """C++ functions by name."""

@@ -25,7 +25,7 @@ def block_of(buffer: tirx.Buffer, shape: Sequence[int], float16_as: str | None) 
     """The hardware tiles for an on-chip buffer, whose size is ``shape``.
 
     Raises:
-        UnsupportedError: ``unsupported``, for a scope, a dtype or a number of dimensions that there are no tiles for.
+        UnsupportedError: ``unsupported``, for a scope or a dtype that there are no tiles for.
     """
     name, scope, dtype = str(buffer.name), str(buffer.scope()), str(buffer.dtype)
     is_one = all(dim == 1 for dim in shape)
@@ -33,9 +33,6 @@ def block_of(buffer: tirx.Buffer, shape: Sequence[int], float16_as: str | None) 
         if not scope.startswith(("shared", "local.fragment")) and not (is_one and scope.startswith("local")):
             message, expected = f"buffer {name} of scope {scope} is not supported", "T.alloc_shared or T.alloc_fragment"
             raise refused(message, name, expected=expected)
-        if len(shape) not in (1, 2):
-            message = f"on-chip buffer {name} has {len(shape)} dimensions"
-            raise refused(message, name, found=list(shape), expected="one or two")
         data_format(dtype)
     except UnsupportedError as error:
         raise error.at(location_of(buffer)) from None

@@ -44,6 +44,7 @@ from ..tile_program.statements import (
 )
 from .buffers import block_of, is_variable, reached
 from .elements import ANY, element_expr
+from .matrices import over_matrices
 from .operations import Operations
 from .predicates import predicated
 from .regions import Regions, refused
@@ -342,11 +343,16 @@ class _Extraction:
         loops = [loop]
         while isinstance(loops[-1].body, tirx.For) and loops[-1].body.kind == tirx.ForKind.PARALLEL:
             loops.append(loops[-1].body)
-        for each in loops:
-            self.analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
         first = {each.loop_var: each.min for each in loops if isinstance(each.extent, tirx.IntImm) and each.extent == 1}
         inner = tirx.stmt_functor.substitute(loops[-1].body, first)
-        self._element_stores(inner, [each for each in loops if each.loop_var not in first])
+        loops = [each for each in loops if each.loop_var not in first]
+        outer = over_matrices(loops, inner)
+        if outer is not None:
+            self._loop(outer)
+            return
+        for each in loops:
+            self.analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
+        self._element_stores(inner, loops)
 
     def _element_stores(self, body: Any, loops: Sequence[tirx.For]) -> None:
         moving = [loop.loop_var for loop in loops]
@@ -374,7 +380,7 @@ class _Extraction:
             own = [loop for loop, size in zip(along, store.buffer.shape, strict=True) if int(size) != 1]
 
             def value_as(lies: Broadcast) -> TileExpr:
-                return element_expr(store.value, own if lies else ordered, self.regions)
+                return element_expr(store.value, own[-2:] if lies else ordered, self.regions)
 
             return _as_load(self.regions.write(found.region, value_as, location))
         except UnsupportedError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm import tirx
 
@@ -13,6 +13,7 @@ from ..tile_program.expressions import Block, BlockTile, TensorTile, TileExpr, U
 from ..tile_program.statements import Gemm, Load, Map, Reduce, Statement, Store
 from . import cumsum
 from .elements import element_expr
+from .matrices import dimensions, matrix_by_matrix
 from .regions import Regions, refused
 
 REDUCTIONS = ("sum", "max", "min", "abssum", "absmax")
@@ -34,7 +35,7 @@ class Operations:
         if isinstance(op, tile_ops.CopyOp):
             return self._copy(op, location)
         if isinstance(op, tile_ops.FillOp):
-            return [self._fill(op, location)]
+            return self._fill(op, location)
         if isinstance(op, tile_ops.ReduceOp):
             return self._reduce(op, location)
         if isinstance(op, tile_ops.TransposeOp):
@@ -45,6 +46,12 @@ class Operations:
 
     def _copy(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
         _check_same_size(op.src, op.dst)
+        if len(dimensions(op.src)) > 2 and not (self._is_whole(op.src) and self._is_whole(op.dst)):
+
+            def copy(src: tile_ops.Region, dst: tile_ops.Region) -> list[Statement]:
+                return self._copy(replace(op, src=src, dst=dst), location)
+
+            return [matrix_by_matrix((op.src, op.dst), self.regions, copy)]
         if op.src.is_global and op.dst.is_global:
             return self._copy_through_l1(op, location)
         if op.src.is_global:
@@ -82,6 +89,7 @@ class Operations:
 
     def _operand(self, region: tile_ops.Region, location: SourceLocation | None) -> tuple[str, list[Statement]]:
         """The on-chip buffer that ``region`` is: of a part of one, a buffer of its own, and what makes it so."""
+        _check_matrix(region)
         if self.regions.part(region) is None:
             return region.name, []
         name = self._new_block(f"{region.name}_part", region.extents, self.blocks[region.name].dtype)
@@ -98,32 +106,45 @@ class Operations:
         after = self.regions.write(region, lambda lies: BlockTile(name, lies), location)
         return name, [] if clear else before, [after]
 
-    def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> Statement:
-        return self.regions.write(op.dst, lambda _: element_expr(op.value, [], self.regions), location)
+    def _is_whole(self, region: tile_ops.Region) -> bool:
+        return not region.is_global and self.regions.is_whole(region)
+
+    def _fill(self, op: tile_ops.FillOp, location: SourceLocation | None) -> list[Statement]:
+        if len(dimensions(op.dst)) > 2 and not self._is_whole(op.dst):
+            return [matrix_by_matrix((op.dst,), self.regions, lambda dst: self._fill(replace(op, dst=dst), location))]
+        return [self.regions.write(op.dst, lambda _: element_expr(op.value, [], self.regions), location)]
 
     def _reduce(self, op: tile_ops.ReduceOp, location: SourceLocation | None) -> list[Statement]:
         if op.kind not in REDUCTIONS:
             raise refused(f"T.reduce_{op.kind} is not supported", op.kind, expected=", ".join(REDUCTIONS))
         _check_floats(f"T.reduce_{op.kind}", op.src, op.dst)
+        dim, moving = op.dim % len(op.src.extents), dimensions(op.src)
+        left = [op.src.extents[axis] for axis in moving if axis != dim]
+        if len(moving) > 2 and dim != moving[0] and left == [op.dst.extents[axis] for axis in dimensions(op.dst)]:
+
+            def reduce(src: tile_ops.Region, dst: tile_ops.Region) -> list[Statement]:
+                return self._reduce(replace(op, src=src, dst=dst), location)
+
+            return [matrix_by_matrix((op.src, op.dst), self.regions, reduce)]
         name, before = self._operand(op.src, location)
         result, bringing, taking = self._result(op.dst, location, clear=op.clear)
         src, dst = self.blocks[name], self.blocks[result]
-        moving = [axis for axis, size in enumerate(op.src.extents) if size > 1]
         to_vector = not src.is_vector and dst.is_vector and dst.lies != "all"
-        to_element = src.is_vector and dst.lies == "all" and moving == [op.dim % len(op.src.extents)]
+        to_element = src.is_vector and dst.lies == "all" and moving == [dim]
         if not to_vector and not to_element:
             found = f"{list(op.src.extents)} to {list(op.dst.extents)}"
             raise refused(
                 "a reduction takes a matrix to a vector, or a vector to one element", op.src.name, found=found
             )
-        reduce = Reduce(name, result, op.kind, op.dim if to_vector else None, op.clear, location)
-        return [*before, *bringing, reduce, *taking]
+        axis = moving.index(dim) if to_vector else None
+        return [*before, *bringing, Reduce(name, result, op.kind, axis, op.clear, location), *taking]
 
     def _transpose(self, op: tile_ops.TransposeOp, location: SourceLocation | None) -> Statement:
         for region in (op.src, op.dst):
             if region.is_global:
                 raise refused("T.transpose of a tensor is not supported", region.name, hint="copy it first")
-        turns = sum(extent > 1 for extent in op.src.extents) > 1
+            _check_matrix(region)
+        turns = len(dimensions(op.src)) > 1
         return self.regions.write(op.dst, lambda lies: self.regions.read(op.src, lies, transposed=turns), location)
 
     def _cumsum(self, op: tile_ops.CumsumOp, location: SourceLocation | None) -> list[Statement]:
@@ -145,7 +166,8 @@ class Operations:
             name = self._new_block(f"{op.src.name}_terms", op.src.extents, src.dtype)
             before = [Map(name, BlockTile(op.src.name), location)]
         ones = self._new_block(f"{op.src.name}_triangle", (along, along), src.dtype)
-        sums = cumsum.of_matrix(name, ones, dst, dim=op.dim, reverse=op.reverse, location=location)
+        dim = dimensions(op.src).index(op.dim)
+        sums = cumsum.of_matrix(name, ones, dst, dim=dim, reverse=op.reverse, location=location)
         return [*before, *sums, *taking]
 
     def _gemm(self, op: tile_ops.GemmOp, location: SourceLocation | None) -> list[Statement]:
@@ -167,6 +189,13 @@ def _converted(value: TileExpr, op: tile_ops.CopyOp) -> TileExpr:
     if integers[0] == integers[1]:
         return value
     return Unary("int32_to_float32" if integers[0] else "float32_to_int32", value)
+
+
+def _check_matrix(region: tile_ops.Region) -> None:
+    if len(dimensions(region)) > 2:
+        found = list(region.extents)
+        hint = "do it matrix by matrix, in a loop"
+        raise refused(f"{region.name} is more than one matrix", region.name, found=found, hint=hint)
 
 
 def _check_same_size(src: tile_ops.Region, dst: tile_ops.Region) -> None:

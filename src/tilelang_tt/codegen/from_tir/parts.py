@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,9 @@ def part_of(
     axes = list(zip((analyzer.simplify(first) for first in region.mins), region.extents, shape, strict=True))
     if all(_is_all(axis) for axis in axes):
         return None
-    if not all(_is_all(axis) or (_is_inside(axis, analyzer) and _begins_at_a_tile(axis, analyzer)) for axis in axes):
+    matrices, matrix = _split(axes)
+    inside = all(_is_all(axis) or _is_inside(axis, analyzer) for axis in axes)
+    if not inside or not all(_begins_at_a_tile(axis, analyzer) for axis in matrix) or not _adjoin(matrices, matrix):
         raise UnsupportedError(
             Code.UNSUPPORTED,
             f"a part of on-chip buffer {region.name} does not begin at a hardware tile of it",
@@ -84,14 +87,14 @@ def part_of(
             expected=f"one row, column or element, or a corner at multiples of {TILE}, inside the buffer",
             hint="copy whole buffers, or load the part into a buffer of its own",
         )
-    (row, rows), (col, cols) = (_tiles(axis, analyzer, text) for axis in _of_matrix(axes))
     is_vector = sum(size != 1 for size in shape) == 1
-    ends = [_end(axis, analyzer) for axis in _of_matrix(axes)]
-    place_row, place_col = (_place(axis, analyzer, text) for axis in _of_matrix(axes))
+    ends = [_end(axis, analyzer) for axis in matrix]
+    place_row, place_col = (_place(axis, analyzer, text) for axis in matrix)
     picked = Picked(place_row, place_col)
     if is_vector and picked.places:
         picked = Picked("0", picked.col)
-    return Part(Rectangle(row, col, rows, cols), is_vector, picked if picked.places else None, *ends)
+    rectangle = _rectangle(matrices, matrix, lambda index: text(analyzer.simplify(index)))
+    return Part(rectangle, is_vector, picked if picked.places else None, *ends)
 
 
 def _is_all(axis: Axis) -> bool:
@@ -109,15 +112,30 @@ def _begins_at_a_tile(axis: Axis, analyzer: arith.Analyzer) -> bool:
     return extent == 1 or analyzer.can_prove_equal(tirx.floormod(first, TILE), 0)
 
 
-def _of_matrix(axes: Sequence[Axis]) -> Sequence[Axis]:
-    """The axes of a matrix; of a vector, which is one row of tiles however it lies, its own axis last."""
+def _split(axes: Sequence[Axis]) -> tuple[Sequence[Axis], Sequence[Axis]]:
+    """The axes that count matrices, and those of the matrix; of a vector, which is one row of tiles however it lies,
+    its own axis last."""
     own = [axis for axis in axes if axis[2] != 1]
-    return axes if len(own) == 2 else ((tirx.IntImm("int32", 0), 1, 1), own[0])
+    return (own[:-2], own[-2:]) if len(own) > 1 else ((), ((tirx.IntImm("int32", 0), 1, 1), *own))
 
 
-def _tiles(axis: Axis, analyzer: arith.Analyzer, text: Callable[[Any], str]) -> tuple[str, int]:
-    first, extent, _ = axis
-    return text(analyzer.simplify(tirx.floordiv(first, TILE))), -(-extent // TILE)
+def _adjoin(matrices: Sequence[Axis], matrix: Sequence[Axis]) -> bool:
+    """Whether the tiles of a part follow one another: of several matrices it has all tiles."""
+    several = [place for place, (_, extent, _) in enumerate(matrices) if extent > 1]
+    return not several or all(_is_all(axis) for axis in (*matrices[several[0] + 1 :], *matrix))
+
+
+def _rectangle(matrices: Sequence[Axis], matrix: Sequence[Axis], text: Callable[[Any], str]) -> Rectangle:
+    (row, rows, height), (col, cols, _) = matrix
+    number: Any = tirx.IntImm("int32", 0)
+    for first, _, size in matrices:
+        number = number * size + first
+    count = math.prod(extent for _, extent, _ in matrices)
+    tiles = -(-height // TILE)
+    first_row, first_col = (tirx.floordiv(first, TILE) for first in (row, col))
+    return Rectangle(
+        text(number * tiles + first_row), text(first_col), (count - 1) * tiles + -(-rows // TILE), -(-cols // TILE)
+    )
 
 
 def _place(axis: Axis, analyzer: arith.Analyzer, text: Callable[[Any], str]) -> str | None:

@@ -141,6 +141,11 @@ class Regions:
             )
         return -(-extent // TILE)
 
+    def is_whole(self, region: tile_ops.Region) -> bool:
+        """Whether a region of an on-chip buffer is all of it."""
+        first_ones = all(isinstance(first, tirx.IntImm) and int(first) == 0 for first in region.mins)
+        return first_ones and list(region.extents) == [int(size) for size in region.buffer.shape]
+
     def part(self, region: tile_ops.Region) -> Part | None:
         """A region of an on-chip buffer in hardware tiles; None for all of it.
 

@@ -86,10 +86,8 @@ class Binding:
         ctx, name = self.ctx, expr.block
         if ctx.orientation.get(name) == "col":
             picked = Picked(picked.col, picked.row)
-        spread = pick(ctx, name, tiles, picked)
-        if picked.lies not in ("all", expr.broadcast or vector or picked.lies):
-            spread = turned(ctx, name, spread)
-            ctx.picks.append(spread)
+        turns = picked.lies not in ("all", expr.broadcast or vector or picked.lies)
+        spread = pick(ctx, name, tiles, picked, turns=turns)
         return Operand(spread, name, _access(expr.broadcast, spread))
 
     def _part(self, name: str, value: Value, part: Rectangle) -> Tiles:

@@ -140,20 +140,20 @@ def _is_exact(value: Value, data_format: DataFormat) -> bool:
 
 def materialise(ctx: Context, name: str, value: Value) -> Tiles:
     """``value`` of the on-chip buffer ``name`` as tiles in a circular buffer, which the buffer then holds."""
-    if isinstance(value, Operand) and value.tiles.cb is not None and not value.access:
+    # What was picked lies in circular buffers that buffers share, and for which the matrix engine must not decide how
+    # they are unpacked.
+    if isinstance(value, Operand) and value.tiles.cb is not None and not value.access and value.tiles not in ctx.picks:
         return value.tiles
     tiles = stage_value(ctx, name, value)
     ctx.values[name] = Operand(tiles, name)
     return tiles
 
 
-def stage_value(ctx: Context, name: str, value: Value, shape: tuple[int, int] | None = None) -> Tiles:
-    """``value``, in the format of the on-chip buffer ``name`` and of its shape or ``shape``, as tiles in a circular
-    buffer."""
+def stage_value(ctx: Context, name: str, value: Value) -> Tiles:
+    """``value``, of the shape and format of the on-chip buffer ``name``, as tiles in a circular buffer."""
     ctx.await_operands(value)
-    rows, cols = shape or ctx.shape(name)
-    called = name if shape in (None, ctx.shape(name)) else f"{name}_{rows}x{cols}"
-    buffer = ctx.spare_buffer("value", called, ctx.format_of(name), rows * cols, purpose=f"computed {name}")
+    rows, cols = ctx.shape(name)
+    buffer = ctx.spare_buffer("value", name, ctx.format_of(name), rows * cols, purpose=f"computed {name}")
     return ctx.stage(buffer, rows, cols, lambda target: evaluate(ctx, value, target))
 
 

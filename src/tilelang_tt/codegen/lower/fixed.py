@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ...formats import DataFormat
 from ..cpp import metalium
 from ..cpp.circular_buffers import CircularBuffer
 from ..cpp.streams import Stream
@@ -48,8 +49,11 @@ def set_fixed(ctx: Context, name: str, value: Value, part: Rectangle | None = No
     assert buffer is not None
     rows, cols = (before.rows, before.cols) if part is None else _shape(ctx, name, part)
     value = converted(value, ctx.holds_integers(name))
-    if any(leaf.tiles.cb is buffer for leaf in leaves(value)):
-        value = Operand(stage_value(ctx, name, value, (rows, cols)), name)
+    reads_itself = any(leaf.tiles.cb is buffer for leaf in leaves(value))
+    if reads_itself:
+        ctx.free_dst()
+        ctx.scopes.append([])
+        value = Operand(_beforehand(ctx, value, rows, cols, buffer.data_format), name)
     ctx.await_operands(value)
     after = Tiles(before.rows, before.cols, buffer, row_stride=before.row_stride)
     ctx.compute.line(buffer.call("pop_front"))
@@ -57,8 +61,18 @@ def set_fixed(ctx: Context, name: str, value: Value, part: Rectangle | None = No
     evaluate(ctx, value, after if part is None else part_of(ctx, name, after, part))
     ctx.push(buffer)
     ctx.compute.line(buffer.call("wait_front"))
+    if reads_itself:
+        ctx.end_scope()
     before.stale = True
     _hold(ctx, name, after)
+
+
+def _beforehand(ctx: Context, value: Value, rows: int, cols: int, data_format: DataFormat) -> Tiles:
+    """``value``, computed before the tiles go that it reads."""
+    called, purpose = f"{data_format}_{rows * cols}", "what parts of buffers are about to become"
+    buffer = ctx.spare_buffer("beforehand", called, data_format, rows * cols, purpose=purpose)
+    ctx.await_operands(value)
+    return ctx.stage(buffer, rows, cols, lambda target: evaluate(ctx, value, target))
 
 
 def restore_fixed(ctx: Context) -> None:

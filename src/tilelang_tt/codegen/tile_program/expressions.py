@@ -6,6 +6,7 @@ in hardware tiles (32x32 elements).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -132,7 +133,17 @@ class Block:
 
     @staticmethod
     def of_shape(name: str, shape: Sequence[int], dtype: str, *, is_one: bool = False) -> Block:
-        """The block for a buffer of one or two dimensions, in elements; ``is_one``: of one element, known to be."""
+        """The block for a buffer of ``shape``, in elements; ``is_one``: of one element, known to be.
+
+        Of more than two dimensions, the matrices that the last two make lie one below the other, each in tiles of its
+        own. Dimensions of 1 are none then.
+        """
+        if len(shape) > 2:
+            shape = [size for size in shape if size != 1] or [1]
+        if len(shape) > 2:
+            rows, cols = (-(-size // TILE) for size in shape[-2:])
+            rows *= math.prod(shape[:-2])
+            return Block(name, rows, cols, dtype, rows * TILE, shape[-1])
         if len(shape) == 1 or 1 in shape:
             lies = "all" if is_one else "" if len(shape) == 1 else "col" if shape[1] == 1 else "row"
             length = max(shape)
