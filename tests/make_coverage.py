@@ -8,7 +8,7 @@ from pathlib import Path
 TABLE = Path(__file__).parent.parent / "docs" / "coverage.md"
 SECTIONS = (
     "Copies", "Updates", "Products", "Reductions", "Vectors", "Expressions", "Integers", "Conditions", "Loops",
-    "Tensors", "Edges", "Sizes known at launch", "Threads",
+    "Tensors", "Packed tensors", "Edges", "Sizes known at launch", "Threads",
 )  # fmt: skip
 HEAD = """# What of the tile language compiles
 

@@ -30,6 +30,7 @@ import functions
 import gather_kernels
 import integer_kernels
 import kernels
+import packed_kernels
 import part_kernels
 import picked_part_kernels
 import stacked_kernels
@@ -458,6 +459,29 @@ def access_cases() -> Iterator[Case]:
     yield Case("access_numbers", func, inputs, {"C": expected})
 
 
+def packed_cases() -> Iterator[Case]:
+    """Blocks that begin at any element of a tensor."""
+    for dtype in FLOATS:
+        for make in (
+            packed_kernels.grouped_gemm,
+            packed_kernels.blocks_at_any_row,
+            packed_kernels.vectors_at_any_place,
+            packed_kernels.columns_at_any_place,
+        ):
+            yield packed(f"packed_{make.__name__}_{dtype}", *make(dtype=dtype))
+
+
+def packed(name: str, func: Any, inputs: list[torch.Tensor], results: list[torch.Tensor], **options: Any) -> Case:
+    """A kernel of packed_kernels.py; what its outputs hold before is among the inputs."""
+    names = [str(func.buffer_map[param].name) for param in func.params]
+    dtypes = [str(func.buffer_map[param].dtype) for param in func.params]
+    values = [value.float().numpy() if value.is_floating_point() else value.numpy() for value in inputs]
+    values += [np.full(tuple(value.shape), packed_kernels.BEFORE) for value in results]
+    given = {name: value.astype(DTYPES[dtype]) for name, dtype, value in zip(names, dtypes, values, strict=True)}
+    expected = [value.numpy().astype(np.float32) for value in results]
+    return Case(name, func, given, dict(zip(names[len(inputs) :], expected, strict=True)), **options)
+
+
 def stored_cases() -> Iterator[Case]:
     """Tensors that are stored as views of themselves, and buffers that are not multiples of hardware tiles."""
     for causal, seq in ((False, 128), (True, 128), (False, 100)):
@@ -676,6 +700,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     function_cases,
     access_cases,
     gather_cases,
+    packed_cases,
     part_cases,
     dynamic_cases,
 )

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from .gathers import GATHERS
 from .parts_of_tiles import PARTS_OF_TILES
+from .shifted_tiles import SHIFTED_TILES
 
 VERSION = "ttnn-0.81"
 
@@ -325,6 +326,7 @@ HELPERS: Mapping[str, str] = MappingProxyType(
         MULTICAST_NAME: MULTICAST,
         **PARTS_OF_TILES,
         **GATHERS,
+        **SHIFTED_TILES,
     }
     | {op.call.split("(")[0]: op.helper for table in (UNARY, BINARY) for op in table.values() if op.helper}
 )

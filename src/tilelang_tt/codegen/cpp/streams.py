@@ -112,11 +112,11 @@ class Stream:
         """Append a node."""
         self._open[-1].append(node)
 
-    def define(self, name: str, value: str) -> str:
+    def define(self, name: str, value: str, declaration: str = "const uint32_t") -> str:
         """Append a definition; returns its name, numbered where there was one of this name before."""
         number = self._defined[name] = self._defined.get(name, 0) + 1
         unique = name if number == 1 else f"{name}_{number}"
-        self.add(Define(unique, value))
+        self.add(Define(unique, value, declaration))
         return unique
 
     def configure(self, unit: str, mode: str, *lines: str, operands: tuple[str, ...] = ()) -> None:

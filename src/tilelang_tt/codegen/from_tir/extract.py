@@ -11,7 +11,7 @@ from tilelang import tvm
 from tvm import arith, tirx
 
 from ... import attrs
-from ...errors import Code, UnsupportedError
+from ...errors import Code, SourceLocation, UnsupportedError
 from ...formats import BLOCK_FLOATS, data_format
 from ...language import tile_ops
 from ...language.exits import break_out, is_break, is_continue, leaves
@@ -42,6 +42,7 @@ from ..tile_program.statements import (
     Variable,
     walk,
 )
+from .access import Access
 from .buffers import block_of, is_variable, reached
 from .elements import ANY, element_expr
 from .matrices import over_matrices
@@ -49,6 +50,7 @@ from .operations import Operations
 from .predicates import predicated
 from .regions import Regions, refused
 from .scalars import UNBOUNDED, Body, Exit, body_for, is_scalar, known_reading, replace_scalars
+from .windows import unconditional
 
 
 def extract(func: tirx.PrimFunc) -> TileProgram:
@@ -373,8 +375,7 @@ class _Extraction:
             # In the order of the dimensions that are written, so that it is what is read that is transposed.
             ordered = [loops[number] for number in found.order]
             if tile_ops.is_global(store.buffer):
-                value = element_expr(store.value, ordered, self.regions)
-                return Store(value, self.regions.tensor_block(found.region), location)
+                return self._tensor_store(store, found, loops, ordered, location)
             # A row, a column or an element is written among others: in a loop over whole tiles.
             along = [ANY if number is None else loops[number] for number in found.loops]
             own = [loop for loop, size in zip(along, store.buffer.shape, strict=True) if int(size) != 1]
@@ -385,6 +386,23 @@ class _Extraction:
             return _as_load(self.regions.write(found.region, value_as, location))
         except UnsupportedError as error:
             raise error.at(location) from None
+
+    def _tensor_store(
+        self,
+        store: tirx.BufferStore,
+        found: Access,
+        loops: Sequence[tirx.For],
+        ordered: Sequence[tirx.For],
+        location: SourceLocation | None,
+    ) -> Store:
+        if self.regions.made_of_tiles(found.region):
+            value = element_expr(store.value, ordered, self.regions)
+            return Store(value, self.regions.tensor_block(found.region), location)
+        # Other cores write to the same tiles: what is kept there must not be read and written back.
+        written, conditions = unconditional(store)
+        window = self.regions.window(found.region, conditions, loops, found.loops)
+        value = element_expr(written, ordered, self.regions)
+        return Store(value, self.regions.tensor_block(found.region, partly=True), location, window)
 
     # ---- declarations ----------------------------------------------------------------------------------------------
 

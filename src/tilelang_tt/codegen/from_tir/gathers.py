@@ -11,7 +11,7 @@ from tvm import tirx
 
 from ...formats import TILE
 from ...language import tile_ops
-from ...language.nodes import moves_as_block, nodes, uses
+from ...language.nodes import moves_as_block, nodes, same_expr, uses
 from ..tile_program.expressions import Broadcast, TensorBlock, TensorTile
 from ..tile_program.gathers import PIECE, ROW, Element, Gathered
 from .regions import Regions, place_of, refused
@@ -143,7 +143,7 @@ class _Elements:
 
     def _variable(self, load: tirx.BufferLoad) -> tirx.Var:
         for known, var in self.found:
-            if tvm.ir.structural_equal(known, load):
+            if same_expr(known, load):
                 return var
         var = tirx.Var(f"{load.buffer.name}_element", "int32")
         self.found.append((load, var))

@@ -60,10 +60,16 @@ class Operations:
                 return [Load(source, op.dst.name, location)]
             return [self.regions.write(op.dst, lambda lies: _converted(TensorTile(source, lies), op), location)]
         if op.dst.is_global:
-            return [Store(self.regions.read(op.src), self.regions.tensor_block(op.dst), location)]
+            return [self._store(self.regions.read(op.src), op.dst, location)]
         if self.regions.part(op.dst) is None:
             return [Map(op.dst.name, self.regions.read(op.src), location)]
         return [self.regions.write(op.dst, lambda lies: _converted(self.regions.read(op.src, lies), op), location)]
+
+    def _store(self, value: TileExpr, target: tile_ops.Region, location: SourceLocation | None) -> Store:
+        """``value`` to all of a block of a tensor."""
+        if self.regions.made_of_tiles(target):
+            return Store(value, self.regions.tensor_block(target), location)
+        return Store(value, self.regions.tensor_block(target, partly=True), location, self.regions.window(target))
 
     def _copy_through_l1(self, op: tile_ops.CopyOp, location: SourceLocation | None) -> list[Statement]:
         """From tensor to tensor, by way of an on-chip buffer of the region's size."""
@@ -73,7 +79,7 @@ class Operations:
         name = self._new_block(f"{op.src.name}_to_{op.dst.name}", sizes, str(op.src.buffer.dtype))
         return [
             Load(self.regions.tensor_block(op.src), name, location),
-            Store(BlockTile(name), self.regions.tensor_block(op.dst), location),
+            self._store(BlockTile(name), op.dst, location),
         ]
 
     def new_buffer(self, shape: Sequence[int], dtype: str) -> tirx.Buffer:

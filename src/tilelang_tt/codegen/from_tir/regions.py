@@ -13,10 +13,11 @@ from ...formats import TILE
 from ...language import tile_ops
 from ...transform.grid_to_persistent_tt import is_one
 from ..cexpr import Names, cexpr
-from ..tile_program.expressions import BlockTile, Broadcast, Picked, TensorBlock, TileExpr
-from ..tile_program.statements import Map, ReadScalar
+from ..tile_program.expressions import BlockTile, Broadcast, Picked, Shift, TensorBlock, TileExpr
+from ..tile_program.statements import Map, ReadScalar, Window
 from .access import Access, access
 from .parts import Part, part_of
+from .windows import Bounds, bounds
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class Regions:
         """An integer that is the same for all elements, as a C++ expression."""
         return cexpr(self.analyzer.simplify(expr), self.names)
 
-    def tensor_block(self, region: tile_ops.Region) -> TensorBlock:
+    def tensor_block(self, region: tile_ops.Region, *, partly: bool = False) -> TensorBlock:
         """A region of a tensor in hardware tiles, or one row, one column or one element of it.
 
+        ``partly``: of the last tiles a part may be meant.
+
         Raises:
-            UnsupportedError: ``unsupported``, unless it is whole tiles of one matrix along the rest.
+            UnsupportedError: ``unsupported``, unless it is whole tiles, or as many elements, of one matrix along the
+                rest.
         """
         shape: list[Any] = list(region.buffer.shape)
         mins, extents = list(region.mins), list(region.extents)
@@ -59,13 +63,15 @@ class Regions:
                 expected="the last two dimensions",
             )
         tensor_tiles = [self.analyzer.simplify(_tiles_along(size)) for size in shape[-2:]]
-        rows, cols = (self._tiles(axis, mins, extents, shape, region) for axis in (-2, -1))
+        if not partly:
+            self._check_whole_tiles(region)
+        rows, cols = (-(-extent // TILE) for extent in extents[-2:])
         past = [self._may_reach_past(*axis) for axis in zip(mins[-2:], extents[-2:], shape[-2:], strict=True)]
         return TensorBlock(
             tensor=region.name,
             leading=self.scalar(_matrix_number(mins, shape)),
-            row=self._tile_index(mins[-2], extents[-2], region),
-            col=self._tile_index(mins[-1], extents[-1], region),
+            row=self._tile_index(mins[-2]),
+            col=self._tile_index(mins[-1]),
             rows=rows,
             cols=cols,
             tensor_rows=self.scalar(tensor_tiles[0]),
@@ -75,6 +81,7 @@ class Regions:
             past_cols=past[1],
             leading_inside=self.inside(mins[:-2], shape[:-2]),
             picked=None if is_vector else self._picked(mins[-2:], extents[-2:], shape[-2:]),
+            shift=self._shift(mins[-2:], extents[-2:]),
             last_rows=self._in_last_tile(shape[-2]),
             last_cols=self._in_last_tile(shape[-1]),
         )
@@ -116,30 +123,70 @@ class Regions:
             if not (self.analyzer.can_prove(index >= 0) and self.analyzer.can_prove(index < size))
         )
 
-    def _tile_index(self, index: tirx.PrimExpr, extent: int, region: tile_ops.Region) -> str:
-        tile = tirx.IntImm("int32", TILE)
-        if extent > 1 and not self.analyzer.can_prove_equal(tirx.floormod(index, tile), tirx.IntImm("int32", 0)):
-            raise refused(
-                f"a block of {region.name} does not begin at a hardware tile",
-                region.name,
-                found=f"index {index}",
-                expected=f"a multiple of {TILE}",
-            )
-        return self.scalar(tirx.floordiv(index, tile))
+    def _tile_index(self, index: tirx.PrimExpr) -> str:
+        return self.scalar(tirx.floordiv(index, tirx.IntImm("int32", TILE)))
 
-    def _tiles(
-        self, axis: int, mins: Sequence[Any], extents: Sequence[int], shape: Sequence[Any], region: tile_ops.Region
-    ) -> int:
-        """The hardware tiles of a block along ``axis``: whole ones, up to the tensor's end, or part of one."""
-        extent = extents[axis]
-        if extent > 1 and extent % TILE and not self.analyzer.can_prove(mins[axis] + extent >= shape[axis]):
+    def _shift(self, mins: Sequence[Any], extents: Sequence[int]) -> Shift | None:
+        """How far inside hardware tiles a block begins; of a row, a column or an element :class:`Picked` says it."""
+        zero, tile = tirx.IntImm("int32", 0), tirx.IntImm("int32", TILE)
+        inside = [
+            tirx.floormod(first, tile) if extent > 1 else zero for first, extent in zip(mins, extents, strict=True)
+        ]
+        rows, cols = ("0" if self.analyzer.can_prove_equal(each, zero) else self.scalar(each) for each in inside)
+        return None if rows == cols == "0" else Shift(rows, cols)
+
+    def _of_other_size(self, region: tile_ops.Region) -> int | None:
+        """An extent of a block that is not whole hardware tiles, nor reaches the tensor's end; None where there is
+        none."""
+        for first, extent, size in list(zip(region.mins, region.extents, region.buffer.shape, strict=True))[-2:]:
+            if extent > 1 and extent % TILE and not self.analyzer.can_prove(first + extent >= size):
+                return extent
+        return None
+
+    def _check_whole_tiles(self, region: tile_ops.Region) -> None:
+        extent = self._of_other_size(region)
+        if extent is not None:
             raise refused(
                 f"a block of {region.name} is not whole hardware tiles",
                 region.name,
                 found=f"{extent} elements",
                 expected=f"a multiple of {TILE}",
             )
-        return -(-extent // TILE)
+
+    def made_of_tiles(self, region: tile_ops.Region) -> bool:
+        """Whether a block of a tensor has hardware tiles of its own, or is a row, a column or an element."""
+        mins, extents = [tirx.IntImm("int32", 0), *region.mins][-2:], [1, *region.extents][-2:]
+        return self._of_other_size(region) is None and self._shift(mins, extents) is None
+
+    def window(
+        self,
+        region: tile_ops.Region,
+        conditions: Sequence[Any] = (),
+        loops: Sequence[tirx.For] = (),
+        moving: Sequence[int | None] | None = None,
+    ) -> Window:
+        """The elements of a block of a tensor that a store under ``conditions`` writes.
+
+        ``moving``: of every dimension the one of ``loops`` that moves along it.
+
+        Raises:
+            UnsupportedError: ``unsupported``, for conditions that no rectangle of elements fulfils.
+        """
+        found = bounds(conditions, loops, self.analyzer)
+        if found is None:
+            raise refused(
+                f"{region.name} is stored under a condition, in blocks that are not made of hardware tiles",
+                region.name,
+                found=" and ".join(map(str, conditions)),
+                expected="comparisons of one index each with what is the same for all elements",
+            )
+        ones = Bounds(tirx.IntImm("int32", 0), tirx.IntImm("int32", 1))
+        along = [
+            Bounds(tirx.IntImm("int32", 0), tirx.IntImm("int32", extent)) if number is None else found[number]
+            for number, extent in zip(moving or [None] * len(region.extents), region.extents, strict=True)
+        ]
+        rows, cols = [ones, ones, *along][-2:]
+        return Window(*(self.scalar(each) for each in (rows.first, rows.end, cols.first, cols.end)))
 
     def is_whole(self, region: tile_ops.Region) -> bool:
         """Whether a region of an on-chip buffer is all of it."""

@@ -186,14 +186,15 @@ class Context:
                 return buffer
             number += 1
 
-    def scratch(self, key: tuple[str, ...], name: str, size: int, purpose: str) -> str:
-        """The name of the address of ``size`` bytes of L1 that the reader alone sees, made now when asked for first."""
+    def scratch(self, key: tuple[str, ...], name: str, size: int, purpose: str, stream: Stream | None = None) -> str:
+        """The name of the address of ``size`` bytes of L1 that ``stream``, by default the reader, alone sees, made now
+        when asked for first."""
         fresh = key not in self._made
         buffer = self.buffer(key, name, "Int32", -(-size // tile_bytes("Int32")), purpose=purpose)
         address = f"{buffer.name}_l1"
         if fresh:
             reserve = Line(buffer.call("reserve_back"))
-            self.reader.insert_first([reserve, Define(address, f"get_write_ptr({buffer.name})")])
+            (stream or self.reader).insert_first([reserve, Define(address, f"get_write_ptr({buffer.name})")])
         return address
 
     def shape(self, name: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...formats import BLOCK_BITS, ELEMENT_BYTES
 from ..cexpr import times
@@ -17,6 +17,7 @@ from ..tile_program.statements import Load
 from .context import Context
 from .gathers import element_bytes, gather
 from .shards import input_shard, part_of_shard, whole_shard
+from .shifted import Landing, landing, move
 from .uses import Uses, direct_names
 from .values import Operand, Tiles, converted
 from .vectors import needs_replication, replicated, turned
@@ -24,16 +25,19 @@ from .vectors import needs_replication, replicated, turned
 
 @dataclass(frozen=True)
 class _Started:
-    """A circular buffer that reads are under way to.
+    """A circular buffer that reads are under way to, of ``source``, whose tiles there are ``tiles``, at ``address``.
 
-    ``past_end``: the block, where it goes, and the address there, where its elements past the tensor's end must be
-    zeroed then; ``share``: the statement that brings the block to other cores.
+    ``sees_edges``: whether what is past the tensor's end must be zero; ``share``: the statement that brings the block
+    to other cores.
     """
 
     buffer: CircularBuffer
     source: TensorBlock
+    tiles: Tiles
+    address: str
+    read_to: Landing | None = None
+    sees_edges: bool = False
     share: str | None = None
-    past_end: tuple[TensorBlock, Tiles, str] | None = None
 
 
 class Loads:
@@ -87,8 +91,7 @@ class Loads:
         if started:
             self.ctx.reader.line("noc_async_read_barrier();")
         for read in started:
-            if read.past_end is not None:
-                self._clear_edges(read)
+            self._finish_tiles(read)
             if read.share is not None:
                 self.ctx.reader.line(read.share)
             if read.source.picked is not None:
@@ -110,7 +113,7 @@ class Loads:
         ctx = self.ctx
         # A tensor that is written in place is read through the network: one buffer has one producer. What the reader
         # spreads is no longer the tensor, and what could be seen past its end is cleared in a copy.
-        lies_together = source.picked is None and source.gathered is None
+        lies_together = source.picked is None and source.gathered is None and source.shift is None
         in_place = source.tensor in ctx.shards and source.tensor not in self.uses.written and lies_together
         if in_place and not self._sees_edges(source, name):
             shard = whole_shard(ctx, source)
@@ -142,28 +145,27 @@ class Loads:
         address = reader.define(f"{buffer.name}_l1", f"get_write_ptr({buffer.name})")
         if source.gathered is not None:
             gather(self.ctx, source, source.gathered, tiles, address)
-            return _Started(buffer, source)
+            return _Started(buffer, source, tiles, address)
+        read_to = landing(self.ctx, name, source, tiles, buffer, address)
         if multicast is not None:
             multicast.begin_reads(reader)
-        reader.open_loop("r", source.rows)
-        reader.open_loop("c", source.cols)
-        offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"
-        read = f"noc_async_read_page({source.page('r', 'c')}, {accessor}, {address} + {offset});"
+        reader.open_loop("r", read_to.rows)
+        reader.open_loop("c", read_to.cols)
+        read = f"noc_async_read_page({source.page('r', 'c')}, {accessor}, {read_to.tile});"
         inside = source.inside("r", "c")
         if inside is None:
             reader.line(read)
         else:
             # As TileLang has it: what lies past a tensor's end reads as zero.
-            zero = f"{metalium.ZERO_TILE_NAME}({address} + {offset}, {buffer.page_size});"
+            zero = f"{metalium.ZERO_TILE_NAME}({read_to.tile}, {buffer.page_size});"
             reader.lines(f"if ({inside}) {read}", f"else {zero}")
         reader.close_loop()
         reader.close_loop()
-        past_end = (source, tiles, address) if self._sees_edges(source, name) else None
+        started = _Started(buffer, source, tiles, address, read_to, sees_edges=self._sees_edges(source, name))
         if multicast is None:
-            return _Started(buffer, source, past_end=past_end)
+            return started
         multicast.end_reads(reader)
-        share = multicast.share(address, buffer.block_pages * buffer.page_size)
-        return _Started(buffer, source, share, past_end)
+        return replace(started, share=multicast.share(address, buffer.block_pages * buffer.page_size))
 
     def _sees_edges(self, source: TensorBlock, name: str) -> bool:
         """Whether what the caller left past the tensor's end, in its last hardware tiles, could reach a result."""
@@ -173,24 +175,30 @@ class Loads:
             seen_rows = seen_cols = True
         return (seen_rows and source.has_last_rows) or (seen_cols and source.has_last_cols)
 
-    def _clear_edges(self, read: _Started) -> None:
-        """Zeroes past the end of the tensor, on the cores that read it themselves."""
-        assert read.past_end is not None
-        reader, buffer, (source, tiles, address) = self.ctx.reader, read.buffer, read.past_end
-        multicast = self.ctx.multicasts.get(source.tensor)
+    def _finish_tiles(self, read: _Started) -> None:
+        """Makes the block of the tiles that it lies in, on the cores that read these themselves: without what is past
+        the tensor's end, and moved to its own."""
+        if read.read_to is None or (not read.sees_edges and read.read_to.shift is None):
+            return
+        multicast = self.ctx.multicasts.get(read.source.tensor)
         if multicast is not None:
-            reader.open_branch(multicast.sends)
-        reader.open_loop("r", source.rows)
-        reader.open_loop("c", source.cols)
-        tile = f"{address} + ({tiles.index('r', 'c')}) * {buffer.page_size}"
-        zero_past = f"{metalium.ZERO_PAST_NAME}({tile}, {ELEMENT_BYTES.get(buffer.data_format)}"
+            self.ctx.reader.open_branch(multicast.sends)
+        if read.sees_edges:
+            self._clear_edges(read, read.read_to)
+        move(self.ctx, read.source, read.read_to, read.tiles, read.buffer, read.address)
+        if multicast is not None:
+            self.ctx.reader.close_branch()
+
+    def _clear_edges(self, read: _Started, read_to: Landing) -> None:
+        reader, buffer, source = self.ctx.reader, read.buffer, read.source
+        reader.open_loop("r", read_to.rows)
+        reader.open_loop("c", read_to.cols)
+        zero_past = f"{metalium.ZERO_PAST_NAME}({read_to.tile}, {ELEMENT_BYTES.get(buffer.data_format)}"
         if buffer.data_format in BLOCK_BITS:
-            zero_past = f"{metalium.ZERO_PAST_OF_BLOCKS_NAME}({tile}, {BLOCK_BITS[buffer.data_format]}"
+            zero_past = f"{metalium.ZERO_PAST_OF_BLOCKS_NAME}({read_to.tile}, {BLOCK_BITS[buffer.data_format]}"
         reader.line(f"{zero_past}, {source.rows_inside('r')}, {source.cols_inside('c')});")
         reader.close_loop()
         reader.close_loop()
-        if multicast is not None:
-            reader.close_branch()
 
     def direct_tiles(self, source: TensorBlock) -> Tiles:
         """A block of a tensor that an expression reads without a copy: brought once for all its readings."""

@@ -21,7 +21,7 @@ from ..cexpr import identifier
 from ..cpp import metalium
 from ..cpp.circular_buffers import CircularBuffer
 from ..cpp.streams import Define, Node, Stream
-from ..tile_program.expressions import TensorBlock, TensorTile, operands
+from ..tile_program.expressions import Shift, TensorBlock, TensorTile, operands
 from ..tile_program.statements import Branch, Let, Load, Loop, Map, Statement, Store, TileProgram
 
 _VARIABLE = re.compile(r"\b[A-Za-z_]\w*\b(?!\()")
@@ -133,7 +133,8 @@ def check_lock_step(program: TileProgram, multicasts: Mapping[str, MulticastTens
             continue
         if into is not None and filled[into] != block.tensor:
             _refuse(block.tensor, statement, f"{into} holds blocks of {filled[into]} too")
-        used = [block.leading, block.leading_inside, block.row, block.col, *around]
+        shift = block.shift or Shift()
+        used = [block.leading, block.leading_inside, block.row, block.col, shift.rows, shift.cols, *around]
         for name in sorted(_decided_by(used, deciding, program.block_axes)):
             if program.block_axes.get(name) != multicast.follows and name not in (*program.constants, *program.sizes):
                 axis = f"axis {multicast.follows}" if multicast.follows else "no block index"

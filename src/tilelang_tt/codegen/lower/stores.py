@@ -11,6 +11,7 @@ from .context import Context
 from .elementwise import evaluate, rounded_by_packer
 from .gathers import element_bytes
 from .shards import output_shard, part_of_shard
+from .shifted import write_window
 from .uses import Uses
 from .values import Operand, Tiles, Value
 from .vectors import laid_otherwise, target_orientation, vector_orientation
@@ -35,6 +36,7 @@ class Stores:
             length = target.rows * target.cols
             value = Operand(laid_otherwise(ctx, target.tensor, value, orientation, length, data_format), "")
         if target.tensor in ctx.shards:
+            self._check_made_of_tiles(store)
             self._check_shared_exponents(target)
             # What lies past the tensor's end is padding of the core's own shard, which nobody reads.
             shard = ctx.shards[target.tensor]
@@ -42,7 +44,7 @@ class Stores:
             return
         finished = self._finished_tiles(value, store)
         if finished is not None:
-            self._write_pages(target, finished)
+            self._write_pages(store, finished)
             return
         self._check_shared_exponents(target)
         staging = ctx.staging[target.tensor]
@@ -60,8 +62,16 @@ class Stores:
         evaluate(ctx, value, tiles)
         ctx.push(buffer)
         ctx.writer.line(buffer.call("wait_front"))
-        self._write_pages(target, tiles)
+        self._write_pages(store, tiles)
         ctx.writer.line(buffer.call("pop_front"))
+
+    def _check_made_of_tiles(self, store: Store) -> None:
+        if store.window is not None:
+            raise self.ctx.unsupported(
+                f"a block of {store.target.tensor} is not made of hardware tiles, and it is used where it lies in L1",
+                subject=store.target.tensor,
+                hint="keep it in DRAM",
+            )
 
     def _check_shared_exponents(self, target: TensorBlock) -> None:
         """What is computed in padding may be anything, and would cost the elements beside it their exponent."""
@@ -96,11 +106,15 @@ class Stores:
         ctx.writer.line(value.tiles.cb.call("wait_front"))
         return value.tiles
 
-    def _write_pages(self, target: TensorBlock, tiles: Tiles) -> None:
-        writer, buffer = self.ctx.writer, tiles.cb
+    def _write_pages(self, store: Store, tiles: Tiles) -> None:
+        writer, buffer, target = self.ctx.writer, tiles.cb, store.target
         assert buffer is not None
         accessor = self.ctx.accessor("writer", target.tensor)
         address = writer.define(f"{buffer.name}_l1", f"get_read_ptr({buffer.name})")
+        if store.window is not None:
+            write_window(self.ctx, target, store.window, tiles, address, accessor)
+            writer.line("noc_async_write_barrier();")
+            return
         writer.open_loop("r", target.rows)
         writer.open_loop("c", target.cols)
         offset = f"({tiles.index('r', 'c')}) * {buffer.page_size}"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .expressions import BlockTile, TensorBlock, TensorTile, TileExpr, operands
+from .expressions import BlockTile, Shift, TensorBlock, TensorTile, TileExpr, operands
 from .statements import Gemm, Load, Map, Reduce, Store, TileProgram, walk
 
 Place = tuple[str, str, str]
-"""Where a block lies along an axis of a tensor: the tensor's tiles, elements in the last of them, the first tile."""
+"""Where a block lies along an axis of a tensor: the tensor's tiles, elements in the last of them, its beginning."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class _Edges:
 
 def place(block: TensorBlock, axis: int) -> Place:
     """Where ``block`` lies along ``axis`` of its tensor."""
+    shift = block.shift or Shift()
     if axis == 0:
-        return block.tensor_rows, block.last_rows, block.row
-    return block.tensor_cols, block.last_cols, block.col
+        return block.tensor_rows, block.last_rows, f"{block.row}, {shift.rows}"
+    return block.tensor_cols, block.last_cols, f"{block.col}, {shift.cols}"

@@ -42,6 +42,15 @@ class Picked:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """How far inside its first hardware tiles a block begins: rows and columns of elements, C++ expressions of numbers
+    below 32."""
+
+    rows: str = "0"
+    cols: str = "0"
+
+
+@dataclass(frozen=True)
 class TensorBlock:
     """A rectangle of a tensor: ``rows`` x ``cols`` tiles from tile (``row``, ``col``) on.
 
@@ -49,7 +58,8 @@ class TensorBlock:
     ``tensor_rows`` and ``tensor_cols`` (C++ expressions) are the size in tiles of each of these matrices. Of a vector,
     a row of tiles, only the first row of elements counts. ``past_rows`` and ``past_cols``: the block may reach past the
     tensor's last tiles. ``last_rows`` and ``last_cols``: elements of the tensor in these, C++ expressions. ``picked``:
-    of these tiles only a row, a column or an element is meant.
+    of these tiles only a row, a column or an element is meant. ``shift``: the block has as many elements as these
+    tiles, and lies in them and those behind them; None where it begins with a tile.
     """
 
     tensor: str
@@ -68,6 +78,7 @@ class TensorBlock:
     picked: Picked | None = None
     gathered: Gathered | None = None
     """Where the elements of ``rows`` x ``cols`` tiles lie, where that is anywhere in the tensor."""
+    shift: Shift | None = None
     last_rows: str = str(TILE)
     last_cols: str = str(TILE)
 

@@ -20,12 +20,26 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Elements of a block: rows and columns from a first one up to an end, C++ expressions of numbers inside it.
+
+    None where the end is not behind the first.
+    """
+
+    first_row: str
+    end_row: str
+    first_col: str
+    end_col: str
+
+
+@dataclass(frozen=True)
 class Store:
-    """``value``, tile by tile -> tensor."""
+    """``value``, tile by tile -> tensor; ``window``: these elements alone, so that all others there stay."""
 
     value: TileExpr
     target: TensorBlock
     location: SourceLocation | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..placement import (
     tensor_units,
 )
 from ..report import CoreReport, NocBytes, RunReport, TileOps
-from ..tiles import empty_pages, from_pages, tile_shape, to_pages
+from ..tiles import from_pages, tile_shape, to_pages
 
 SEMAPHORE_BYTES = 16
 """Distance of semaphores, which lie in the part of L1 that is reserved for firmware and kernels."""
@@ -44,17 +44,13 @@ class TensorFile:
             file.truncate(shape.pages * tile_bytes(spec.data_format))
             self._map = mmap.mmap(file.fileno(), 0)
         self.pages = np.frombuffer(self._map, np.uint8).reshape(shape.pages, -1)
-        if spec.direction != "out":
-            to_pages(array, spec.data_format, self.pages)
+        # What no kernel writes keeps what the caller has there, inside a page too.
+        to_pages(array, spec.data_format, self.pages)
 
     def read_back(self, unwritten: Sequence[int]) -> None:
-        """Writes the tensor's pages into the caller's array, but for those that no kernel wrote."""
+        """Writes the tensor's pages into the caller's array, unless all are ``unwritten``."""
         if self.spec.direction == "in" or len(unwritten) == len(self.pages):
             return
-        if unwritten:
-            before = empty_pages(tile_shape(self.spec.shape), self.spec.data_format)
-            to_pages(self._array, self.spec.data_format, before)
-            self.pages[list(unwritten)] = before[list(unwritten)]
         from_pages(self.pages, self.spec.data_format, self._array)
 
 

@@ -75,6 +75,7 @@ std::uint32_t emu_semaphore(std::uint32_t id, emu::Site site);
 void emu_semaphore_set(std::uint32_t address, std::uint32_t value, emu::Site site);
 void emu_semaphore_wait(std::uint32_t address, std::uint32_t value, bool at_least, emu::Site site);
 std::uint64_t emu_core_noc_addr(std::uint32_t x, std::uint32_t y, std::uint32_t address, emu::Site site);
+std::uint64_t emu_own_noc_addr(std::uint32_t address, emu::Site site);
 std::uint64_t emu_multicast_addr(
     std::uint32_t x0,
     std::uint32_t y0,

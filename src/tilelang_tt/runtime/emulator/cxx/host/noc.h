@@ -183,6 +183,31 @@ inline void noc_read(
     count_transfer(core, range, size, true, noc);
 }
 
+// Whether a NoC address is that of a circular buffer of this core that lies on no tensor.
+inline bool is_own_buffer(Core& core, std::uint64_t address, std::uint32_t size) {
+    if (address & dram_flag || (static_cast<std::uint32_t>(address >> 32) & 0xffff) != core.index) {
+        return false;
+    }
+    const Region region = find_region(core, static_cast<std::uint32_t>(address), size);
+    return region.cb != nullptr && region.tensor == nullptr;
+}
+
+// From one place of this core's L1 to another, by way of the NoC.
+inline void noc_read_own(
+    Core& core, std::uint32_t from, std::uint32_t address, std::uint32_t size, std::uint32_t noc
+) {
+    const std::uint32_t l1 = local_offset(core, address);
+    if (from % 16 != l1 % 16) {
+        KERNEL_ERROR(no_index, "a misaligned NoC transfer: L1 addresses %u and %u differ modulo 16", from, l1);
+    }
+    check_l1_read(core, from, size);
+    check_l1_write(core, l1, size);
+    std::memmove(core.l1->at(l1), core.l1->at(from), size);
+    core.l1->mark(l1, size, written | read_in_flight);
+    core.current->reads.push_back({l1, size, static_cast<std::uint8_t>(noc), core.current->site});
+    core.counts.l1_local += size;
+}
+
 inline void noc_write(
     Core& core, const RemoteRange& range, std::uint32_t address, std::uint32_t size, std::uint32_t noc
 ) {
@@ -284,8 +309,17 @@ void emu_noc_write_page(
     noc_write(core, page_range(core, tensor, page, offset, bytes), l1, bytes, noc);
 }
 
+std::uint64_t emu_own_noc_addr(std::uint32_t address, emu::Site site) {
+    Core& core = enter(site);
+    return noc_address(false, core.index, local_offset(core, address));
+}
+
 void emu_noc_read(std::uint64_t source, std::uint32_t l1, std::uint32_t size, std::uint32_t noc, emu::Site site) {
     Core& core = enter(site);
+    if (is_own_buffer(core, source, size)) {
+        noc_read_own(core, static_cast<std::uint32_t>(source), l1, size, noc);
+        return;
+    }
     noc_read(core, resolve(core, source, size), l1, size, noc);
 }
 

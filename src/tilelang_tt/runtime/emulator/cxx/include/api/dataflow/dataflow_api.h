@@ -16,6 +16,9 @@ ALWI std::uint64_t get_noc_addr(
 ) {
     return tensor.get_noc_addr(page, offset, noc, site);
 }
+ALWI std::uint64_t get_noc_addr(std::uint32_t address, std::uint8_t = noc_index, EMU_SITE) {
+    return emu_own_noc_addr(address, site);
+}
 ALWI void noc_async_read_page(
     std::uint32_t page,
     const TensorAccessor& tensor,
