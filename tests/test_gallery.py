@@ -8,6 +8,7 @@ import pytest
 
 GALLERY = Path(__file__).parent.parent / "examples" / "gallery"
 sys.path.append(str(GALLERY))
+partitions = importlib.import_module("example").partitions
 
 THEMES = sorted(path.stem for path in GALLERY.glob("*.py") if path.stem != "example")
 EXAMPLES = [
@@ -27,14 +28,14 @@ RUNS = [
 @pytest.mark.parametrize(("example", "shape", "mode"), RUNS)
 def test_against_torch(example, shape, mode):
     programs = example.programs(shape, sharded=mode == "local_shard")
-    assert programs[0].partition.mode == mode
+    assert partitions(programs)[0].mode == mode
     assert example.run(programs) <= example.tolerance
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_all_blocks_on_one_core(example):
     programs = example.programs(example.shapes[0], schedule={"num_cores": 1})
-    assert len(programs[0].partition.core_ranges) == 1
+    assert all(len(partition.core_ranges) == 1 for partition in partitions(programs))
     assert example.run(programs) <= example.tolerance
 
 

@@ -44,6 +44,7 @@ def test_every_pass_is_a_tvm_pass_that_runs_in_a_sequential():
             "PropagateTTLayout",
             "LayoutAwareWorkPartitionTT",
             "LowerAtomicAddsTT",
+            "SplitGridsTT",
             "GridToPersistentTT",
             "VerifyTTPartition",
         ]

@@ -1,5 +1,6 @@
 """One kernel per construct that is refused, and what the refusal says: rows of docs/coverage.md."""
 
+import grid_kernels
 import make_coverage
 import tilelang.language as T
 from constructs import refused
@@ -125,20 +126,35 @@ def test_atomic_add_that_comes_back():
     return kernel
 
 
-@refused("Tensors", "several grids in one function", "the function launches several grids")
-def test_several_grids():
+@refused("Tensors", "statements outside of all grids", "a statement is outside of all grids")
+def test_statements_outside_of_all_grids():
     @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), B: T.Tensor((64, 64), D), C: T.Tensor((64, 64), D)):
+    def kernel(A: T.Tensor((64, 64), D), B: T.Tensor((64, 64), D)):
         with T.Kernel(2, threads=128) as bx:
             A_shared = T.alloc_shared((32, 64), D)
             T.copy(A[bx * 32, 0], A_shared)
             T.copy(A_shared, B[bx * 32, 0])
-        with T.Kernel(2, threads=128) as bx:
-            B_shared = T.alloc_shared((32, 64), D)
-            T.copy(A[bx * 32, 0], B_shared)
-            T.copy(B_shared, C[bx * 32, 0])
+        B[0, 0] = 1.0
 
     return kernel
+
+
+@refused("Tensors", "a grid in a loop, or under a condition", "a grid is launched in a loop")
+def test_a_grid_in_a_loop():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), D), B: T.Tensor((64, 64), D)):
+        for _ in T.serial(2):
+            with T.Kernel(2, threads=128) as bx:
+                A_shared = T.alloc_shared((32, 64), D)
+                T.copy(A[bx * 32, 0], A_shared)
+                T.copy(A_shared, B[bx * 32, 0])
+
+    return kernel
+
+
+@refused("Tensors", "device memory that is read before a grid has written it", "read before a grid has written it")
+def test_device_memory_that_no_grid_has_written():
+    return grid_kernels.never_written.get_tir(64, 32)
 
 
 @refused(

@@ -10,7 +10,7 @@ from tilelang_tt.layout import block_sharded
 from tilelang_tt.transform import VerifyTTPartition
 from tilelang_tt.transform.pipeline import tt_passes
 
-STAGES = {"partitioned": 7, "persistent": 9}
+STAGES = {"partitioned": 8, "persistent": 10}
 
 
 def annotated(run, stage, sharded=True, shape=(256, 256)):

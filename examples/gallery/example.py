@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import tilelang_tt as tt
-from tilelang_tt.program.relaunch import at_sizes
+from tilelang_tt.program.relaunch import host_shapes
 
 Shape = Sequence[Any]
 
@@ -70,8 +70,13 @@ def compiled(func, layout, options):
     return tt.compile(func, layout=mine, **options)
 
 
+def partitions(programs):
+    """The partition of every grid."""
+    return [launch.program.partition for program in programs for launch in program.launches]
+
+
 def inputs_of(program, sizes):
-    spec = at_sizes(program.spec, sizes) if sizes else program.spec
+    spec = program.spec_for(host_shapes(program.spec, sizes)) if sizes else program.spec
     return [tensor for index, tensor in enumerate(spec.tensors) if index not in spec.out_idx]
 
 
@@ -99,7 +104,7 @@ def main(examples: Sequence[Example]):
         for shape in example.shapes:
             for sharded in (False, True) if example.sharded else (False,):
                 programs = example.programs(shape, sharded=sharded, device=device)
-                found, mode = example.run(programs), programs[0].partition.mode
+                found, mode = example.run(programs), partitions(programs)[0].mode
                 wrong += found > example.tolerance
                 print(f"{example.name:24} {shape!s:36} {mode:12} error {found:.1e} of {example.tolerance:.1e}")
     raise SystemExit(wrong > 0)

@@ -18,6 +18,14 @@ FLOAT16_AS: Final = "float16_as"
 # The device the function is compiled for, by name or as a plain dictionary (see devices.Device.to_dict).
 DEVICE: Final = "tt.device"
 
+# The schedule's key for what holds for one grid of a function that launches several.
+GRIDS_KEY: Final = "grids"
+# The schedule's key for tensors that are multicast.
+MULTICAST_KEY: Final = "multicast"
+
+# Written by SplitGridsTT for the function that it makes of a grid: the function that launches it, and its number there.
+GRID_OF: Final = "tt.grid_of"
+
 # The legacy schedule: a contiguous row-major [start, count] per core.
 GRID_X: Final = "tt_grid_x"
 GRID_Y: Final = "tt_grid_y"

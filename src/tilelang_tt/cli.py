@@ -32,22 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(directory: str, *, as_json: bool) -> int:
-    from .program import storage
-    from .program.explain import explain
+    from .program import saved
 
-    explanation = explain(storage.read(directory)[0])
+    explanation = saved.load(directory).explain()
     print(json.dumps(explanation.to_dict(), indent=1) if as_json else explanation)
     return 0
 
 
 def _plot(directory: str, picture: str, by: str) -> int:
     from .plot import core_map, save
-    from .program import storage
-    from .program.explain import explain
+    from .program import saved
 
-    spec, _ = storage.read(directory)
-    chosen = explain(spec).chosen
-    save(core_map([(chosen.name, chosen)], spec.device, by), picture)
+    programs = [launch.program for launch in saved.load(directory).launches]
+    plans = [program.explain().chosen for program in programs]
+    save(core_map([(plan.name, plan) for plan in plans], programs[0].spec.device, by), picture)
     return 0
 
 

@@ -11,17 +11,21 @@ from tvm import tirx
 
 from . import attrs
 from .codegen.build import ShardPlacement, build
+from .codegen.cpp.l1 import check_l1_of_all
 from .devices import Device
 from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.early_binds import without_early_binds
 from .language.im2col import without_im2col
-from .language.kernel import read_kernel
+from .language.kernel import kernel_name, read_kernel, tensor_params
 from .language.plain import plain_attrs
 from .language.region_sizes import with_constant_sizes
+from .language.source import location_of
+from .language.symbols import symbols_of
 from .layout.shards import check_alignment
 from .partition import WorkPartition, launch_cores, parse_user_schedule
-from .program import Program
+from .program import Program, ProgramSequence
+from .program.sequence import sequence_of
 from .program.spec import DynamicSpec, ShardSpec, WorkloadSpec
 from .sizes import from_plain
 from .transform.common import device_of, layout_of, projection_of
@@ -30,6 +34,7 @@ from .transform.infer_tt_storage import InferTTStorage
 from .transform.lower_atomic_adds_tt import LowerAtomicAddsTT
 from .transform.pipeline import TTPipeline
 from .transform.scalar_parameters import numbers_as_tensors
+from .transform.split_grids_tt import SplitGridsTT, split_grids
 from .transform.workload import workload_of
 
 OUT_IDX_ATTR = "tilelang_out_idx"
@@ -43,7 +48,7 @@ def compile(
     schedule: Mapping[str, Any] | None = None,
     *,
     out_idx: int | Sequence[int] | None = None,
-) -> Program:
+) -> Program | ProgramSequence:
     """Compile ``func`` for ``device``.
 
     Args:
@@ -58,7 +63,8 @@ def compile(
             declares.
 
     Returns:
-        The program, ready to be called, saved, or asked for its partition and kernels.
+        The program, ready to be called, saved, or asked for its partition and kernels. Of a function that launches
+        several grids, or allocates device memory, a sequence with the program of each grid, to be called alike.
 
     Raises:
         TTError: for everything that cannot be honoured exactly; ``func`` is left as it was.
@@ -81,8 +87,30 @@ def compile(
         func = annotate_tt_schedule(func, schedule)
     func = with_views_as_tensors(func)
     func = func.with_attr(attrs.DEVICE, chip.to_dict())
-    func = tvm.transform.Sequential([LowerAtomicAddsTT(), InferTTStorage()])(tvm.IRModule({"main": func}))["main"]
-    lowered = TTPipeline()(tvm.IRModule({"main": func}))["main"]
+    split = tvm.transform.Sequential([SplitGridsTT(), LowerAtomicAddsTT(), InferTTStorage()])
+    grids = _functions(split(tvm.IRModule({"main": func})))
+    lowered = _functions(TTPipeline()(tvm.IRModule({kernel_name(grid): grid for grid in grids})))
+    if attrs.GRID_OF not in plain_attrs(grids[0]):
+        return _program(grids[0], lowered[0], chip, outputs)
+    programs = [_program(grid, done, chip) for grid, done in zip(grids, lowered, strict=True)]
+    parameters = [str(buffer.name) for buffer in tensor_params(func)]
+    try:
+        made = sequence_of(kernel_name(func), programs, parameters, outputs, tuple(symbols_of(func).variables))
+    except UnsupportedError as error:
+        raise error.at(location_of(func)) from None
+    for program in programs:
+        check_l1_of_all(program.spec, made.spec.all_tensors)
+    return made
+
+
+def _functions(mod: tvm.IRModule) -> list[tirx.PrimFunc]:
+    """The functions of a module: the one that it has, or the grids of one in their order."""
+    functions = [func for _, func in mod.functions_items()]
+    return sorted(functions, key=lambda func: plain_attrs(func).get(attrs.GRID_OF, {"number": 0})["number"])
+
+
+def _program(func: tirx.PrimFunc, lowered: tirx.PrimFunc, chip: Device, outputs: tuple[int, ...] = ()) -> Program:
+    """The program of a function with one grid."""
     spec, sources = build(lowered, chip, _shards(func, lowered, chip), outputs)
     workload, dynamic = _workload(func, lowered), _dynamic(func, lowered, chip)
     return Program(msgspec.structs.replace(spec, workload=workload, dynamic=dynamic), sources)
@@ -95,7 +123,8 @@ def _dictionaries(func: tirx.PrimFunc, layout: Mapping[str, Any]) -> dict[str, M
     if tensors:
         from .runtime.ttnn_executor import layout_of as layout_of_ttnn
 
-        roles = {tensor.name: tensor.roles for tensor in read_kernel(func).tensors}
+        grids = [read_kernel(grid) for grid in reversed(split_grids(func))]
+        roles = {tensor.name: tensor.roles for grid in grids for tensor in grid.tensors}
         raw |= {name: layout_of_ttnn(value, axes=_axes(roles.get(name))) for name, value in tensors.items()}
     return raw
 

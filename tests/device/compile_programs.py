@@ -28,6 +28,7 @@ import control_kernels
 import cumsum_kernels
 import functions
 import gather_kernels
+import grid_kernels
 import integer_kernels
 import kernels
 import packed_kernels
@@ -683,6 +684,32 @@ def storage_cases() -> Iterator[Case]:
         yield case
 
 
+def grid_cases() -> Iterator[Case]:
+    """Functions of several grids, with tensors in DRAM and in L1 between them."""
+    a = random((96, 64), "float32", 1)
+    func = grid_kernels.scaled_then_shifted.get_tir(96, 64, 32)
+    yield Case("grids_device_memory", func, {"A": a, "s": np.full(1, 3, np.float32)}, {"B": a * 3 + 1})
+    a, b, c = (random(shape, "bfloat16", seed) for seed, shape in enumerate([(128, 64), (64, 128), (128, 192)]))
+    ab = (f32(a) @ f32(b)).astype(DTYPES["bfloat16"])
+    expected = {"AB": f32(a) @ f32(b), "D": f32(ab) @ f32(c)}
+    func = grid_kernels.two_products.get_tir(128, 128, 64, 192, 64)
+    layouts = {
+        "dram": {},
+        "l1": {"AB": height_sharded((128, 128), 2)},
+        "blocks": {"AB": block_sharded((128, 128), (2, 2))},
+    }
+    for label, layout in layouts.items():
+        yield Case(f"grids_products_{label}", func, {"A": a, "B": b, "C": c}, expected, 4 * TOLERANCE, layout)
+    a = random((2, 64, 3, 32), "float32", 1)
+    expected = {"B": (a * np.arange(1, 4)[:, None]).sum(2)}
+    yield Case("grids_storage", grid_kernels.heads_in_turn.get_tir(2, 64, 3, 32, 32), {"A": a}, expected)
+    calls = []
+    for rows in (77, 32, 200):
+        a = np.abs(random((rows, 64), "float32", rows)) + 0.1
+        calls.append(({"A": a}, {"B": a / a.sum(1, keepdims=True)}))
+    yield Case("grids_dynamic", grid_kernels.sums_then_shares.get_tir(64, 32), *calls[0], more=calls[1:], out_idx=1)
+
+
 FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gemm_cases,
     elementwise_cases,
@@ -703,6 +730,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     packed_cases,
     part_cases,
     dynamic_cases,
+    grid_cases,
 )
 
 

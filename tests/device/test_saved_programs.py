@@ -83,14 +83,21 @@ def worker(tmp_path_factory):
 
 def stops_the_simulator(case, arch):
     """Whether the simulated chip, not the real one, stops at this program: Wormhole's at unpacking int32."""
-    kernel = (case / "program" / "kernels" / "compute.cpp").read_text()
-    buffers = json.loads((case / "program" / "program.json").read_text())["circular_buffers"]
-    unpacked = [b for b in buffers if b["data_format"] == "Int32" and f"copy_tile({b['name']}, " in kernel]
+    unpacked = []
+    for program in programs_of(case):
+        kernel = (program / "kernels" / "compute.cpp").read_text()
+        buffers = json.loads((program / "program.json").read_text())["circular_buffers"]
+        unpacked += [b for b in buffers if b["data_format"] == "Int32" and f"copy_tile({b['name']}, " in kernel]
     return arch == "wormhole" and "TT_METAL_SIMULATOR" in os.environ and unpacked
 
 
+def programs_of(case):
+    """The directories of the program, or of those of all grids."""
+    return [path.parent for path in sorted((case / "program").rglob("program.json"))]
+
+
 def test_program(case, worker):
-    compiled_for = json.loads((case / "program" / "program.json").read_text())["device"]["arch"]
+    compiled_for = json.loads((programs_of(case)[0] / "program.json").read_text())["device"]["arch"]
     if compiled_for != worker.device["arch"]:
         pytest.skip(f"compiled for {compiled_for}, the device is a {worker.device['arch']}")
     if stops_the_simulator(case, compiled_for):

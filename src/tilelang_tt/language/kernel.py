@@ -144,7 +144,7 @@ class _Walk:
             self._loads(node.min, loops)
             self._loads(node.extent, loops)
             exits = list(exit_conditions(node.body))
-            self._guarded(node.body, loops if _is_block_loop(node) else (*loops, node), exits, early=bool(exits))
+            self._guarded(node.body, loops if is_block_loop(node) else (*loops, node), exits, early=bool(exits))
         elif isinstance(node, tirx.While):
             self._loads(node.condition, loops)
             self._guarded(node.body, loops, (node.condition, *exit_conditions(node.body)), early=True)
@@ -244,7 +244,7 @@ def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
     exprs: dict[str, tirx.PrimExpr] = {}
 
     def visit(node: Any) -> None:
-        if isinstance(node, tirx.For) and _is_block_loop(node):
+        if isinstance(node, tirx.For) and is_block_loop(node):
             tag = str(node.thread_binding.thread_tag)
             if tag in extents:
                 raise UnsupportedError(
@@ -253,7 +253,7 @@ def launch_grid(func: tirx.PrimFunc) -> LaunchGrid:
                     subject=str((func.attrs or {}).get("global_symbol", "")),
                     found=f"{tag} twice",
                     expected="one T.Kernel",
-                    hint="make a function of each, and call one program after the other",
+                    hint="run SplitGridsTT before this pass",
                     location=location_of(func),
                 )
             exprs[tag] = arith.Analyzer().simplify(node.extent)
@@ -302,14 +302,14 @@ def _walked(func: tirx.PrimFunc) -> _Walk:
         buffer = use.region.buffer
         if not is_one_of(buffer, params):
             is_view = any(buffer.data.same_as(param.data) for param in params)
-            what = "another view of a tensor's memory" if is_view else "device memory that the kernel allocates itself"
+            what = "another view of a tensor's memory" if is_view else "device memory that the function allocates"
             raise UnsupportedError(
                 Code.UNSUPPORTED,
                 f"{use.region.name} is {what}",
                 subject=use.region.name,
                 found=f"shape {list(buffer.shape)}",
                 expected="a parameter",
-                hint="make the parameter of this shape" if is_view else "make it a parameter",
+                hint="make the parameter of this shape" if is_view else "run SplitGridsTT before this pass",
                 location=location_of(func),
             )
     return walk
@@ -361,7 +361,8 @@ def read_block(func: tirx.PrimFunc, body: tirx.Stmt, grid: LaunchGrid) -> Kernel
     )
 
 
-def _is_block_loop(loop: tirx.For) -> bool:
+def is_block_loop(loop: tirx.For) -> bool:
+    """Whether ``loop`` goes over the blocks of a launch grid."""
     binding = loop.thread_binding
     return binding is not None and str(binding.thread_tag) in BLOCK_ROLES
 

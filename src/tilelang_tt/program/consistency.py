@@ -11,6 +11,8 @@ from .._plain import INT32_MAX
 from ..errors import Code, ProgramError, TTError
 from ..formats import stored_tiles, tile_bytes
 from ..sizes import Size, SizeExpr, evaluate, names_in, size_text
+from .sequence_consistency import sequence_problems
+from .sequence_spec import SequenceSpec
 from .spec import CircularBufferSpec, DynamicSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
 
 MAX_CIRCULAR_BUFFERS = 32
@@ -30,13 +32,13 @@ def check(spec: ProgramSpec, origin: str) -> None:
         ProgramError: ``program-malformed``, with the part that does not fit the others.
     """
     for problem in _problems(spec):
-        raise ProgramError(
-            Code.PROGRAM_MALFORMED,
-            "the program's data does not agree with itself",
-            subject=origin,
-            found=problem,
-            expected="a program as tilelang_tt.compile makes it",
-        )
+        raise _inconsistent(problem, origin)
+
+
+def check_sequence(spec: SequenceSpec, programs: Sequence[ProgramSpec] | None, origin: str) -> None:
+    """The same of a sequence and, where they are read already, its programs, each checked by itself."""
+    for problem in sequence_problems(spec, programs):
+        raise _inconsistent(problem, origin)
 
 
 def _problems(spec: ProgramSpec) -> Iterable[str]:
@@ -65,6 +67,16 @@ def _problems(spec: ProgramSpec) -> Iterable[str]:
     yield from _partition_problems(spec)
     if spec.dynamic is not None:
         yield from _dynamic_problems(spec, spec.dynamic)
+
+
+def _inconsistent(problem: str, origin: str) -> ProgramError:
+    return ProgramError(
+        Code.PROGRAM_MALFORMED,
+        "the program's data does not agree with itself",
+        subject=origin,
+        found=problem,
+        expected="a program as tilelang_tt.compile makes it",
+    )
 
 
 def _repeated(what: str, values: list[str] | list[int]) -> Iterable[str]:

@@ -88,6 +88,32 @@ class Explanation:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class SequenceExplanation:
+    """Why the grids of a function are partitioned as they are: an explanation of each, in the order in which they run.
+
+    Attributes:
+        name: the function.
+        grids: of each grid.
+    """
+
+    name: str
+    grids: tuple[Explanation, ...]
+
+    @property
+    def cycles(self) -> float:
+        """The modelled time of all grids."""
+        return sum(grid.chosen.cost.cycles for grid in self.grids)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as plain values."""
+        return {"name": self.name, "cycles": self.cycles, "grids": [grid.to_dict() for grid in self.grids]}
+
+    def __str__(self) -> str:
+        first = f"{self.name}: {len(self.grids)} grids, one after the other; modelled time {_cycles(self.cycles)}"
+        return "\n\n".join([first, *map(str, self.grids)])
+
+
 def explain(spec: ProgramSpec) -> Explanation:
     """The explanation of a program.
 

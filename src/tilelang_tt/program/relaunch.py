@@ -13,6 +13,7 @@ from .._plain import INT32_MAX
 from ..errors import Code, PartitionError, ProgramError
 from ..formats import stored_tiles
 from ..sizes import Size, evaluate, names_in, size_text
+from .sequence_spec import SequenceSpec
 from .spec import DynamicSpec, ProgramSpec, ShardSpec, TensorSpec
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ KEPT_SHAPES = 1024
 """Combinations of shapes whose program is kept."""
 
 
-def sizes_of(spec: ProgramSpec, shapes: Sequence[Shape | None]) -> dict[str, int]:
+def sizes_of(spec: ProgramSpec | SequenceSpec, shapes: Sequence[Shape | None]) -> dict[str, int]:
     """The value of every symbol, from the tensors' shapes in elements (None for one that is not given).
 
     Raises:
         ProgramError: ``argument-shape`` for shapes that contradict the program's or each other, ``argument-count``
             where no tensor that is given tells a symbol.
     """
-    dynamic = _dynamic(spec)
+    dynamic = spec.dynamic
+    assert dynamic is not None
     found: dict[str, tuple[int, str]] = {}
     given = [
         (tensor.name, dims, shape)
@@ -48,7 +50,8 @@ def sizes_of(spec: ProgramSpec, shapes: Sequence[Shape | None]) -> dict[str, int
     sizes = {}
     for name in dynamic.sizes:
         if name not in found:
-            raise _untold(spec, dynamic, name)
+            tellers = [t.name for t, dims in zip(spec.tensors, dynamic.shapes, strict=True) if name in dims]
+            raise _untold(name, tellers)
         sizes[name] = found[name][0]
     for name, dims, shape in given:
         if shape != (wanted := _shape(dims, sizes)):
@@ -56,7 +59,7 @@ def sizes_of(spec: ProgramSpec, shapes: Sequence[Shape | None]) -> dict[str, int
     return sizes
 
 
-def host_shapes(spec: ProgramSpec, sizes: Mapping[str, int]) -> list[Shape]:
+def host_shapes(spec: ProgramSpec | SequenceSpec, sizes: Mapping[str, int]) -> list[Shape]:
     """The shapes of the caller's tensors where the symbols have these values. Raises as :func:`at_sizes`."""
     every = [()] * len(spec.tensors) if spec.dynamic is None else spec.dynamic.shapes
     return [
@@ -81,9 +84,8 @@ def at_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> ProgramSpec:
     dynamic = _dynamic(spec)
     if sizes == dynamic.sizes:
         return spec
-    shapes = [_shape(dims, sizes) for dims in dynamic.shapes]
+    tensors = tuple(resized(tensor, dims, sizes) for tensor, dims in zip(spec.tensors, dynamic.shapes, strict=True))
     grid = [_evaluated(size, sizes, "launch grid") for size in dynamic.grid]
-    tensors = tuple(_resized(tensor, shape) for tensor, shape in zip(spec.tensors, shapes, strict=True))
     now = msgspec.structs.replace(dynamic, sizes=dict(sizes))
     if 0 in grid and min(grid) >= 0:
         idle = msgspec.structs.replace(spec.partition, core_ranges=(), core_runtime_args=())
@@ -154,7 +156,9 @@ def _evaluated(size: Size, sizes: Mapping[str, int], what: str) -> int:
     return value
 
 
-def _resized(tensor: TensorSpec, shape: Shape) -> TensorSpec:
+def resized(tensor: TensorSpec, dims: Sequence[Size], sizes: Mapping[str, int]) -> TensorSpec:
+    """``tensor``, of dimensions ``dims``, where the symbols have these values. Raises as :func:`at_sizes`."""
+    shape = _shape(dims, sizes)
     if shape == tensor.shape:
         return tensor
     shard = None if tensor.shard is None else _clipped(tensor.name, tensor.shard, shape)
@@ -180,8 +184,7 @@ def _clipped(name: str, shard: ShardSpec, shape: Shape) -> ShardSpec:
     return ShardSpec(grid, shard.shard_tiles, tuple(inside))
 
 
-def _untold(spec: ProgramSpec, dynamic: DynamicSpec, name: str) -> ProgramError:
-    tellers = [t.name for t, dims in zip(spec.tensors, dynamic.shapes, strict=True) if name in dims]
+def _untold(name: str, tellers: Sequence[str]) -> ProgramError:
     return ProgramError(
         Code.ARGUMENT_COUNT,
         f"no tensor given tells the size {name}",

@@ -22,11 +22,11 @@ SCHEMA_VERSION = 1
 Role = Literal["reader", "compute", "writer"]
 
 
-class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all data of programs has in common."""
 
 
-class ShardSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class ShardSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """How a sharded tensor is cut, and who holds which shard.
 
     The tensor is an array of 32x32 hardware tiles: a matrix where ``grid`` has two entries, all dimensions but the last
@@ -60,7 +60,7 @@ class ShardSpec(_Spec, frozen=True, forbid_unknown_fields=True):
         return self.cores[shard // self.shards_per_core if self.contiguous else shard % len(self.cores)]
 
 
-class StorageSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class StorageSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """How the caller's tensor of ``shape`` is stored: reshaped to ``split``, its dimensions then put in ``order``."""
 
     shape: tuple[int, ...]
@@ -68,7 +68,7 @@ class StorageSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     order: tuple[int, ...]
 
 
-class TensorSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class TensorSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """A tensor parameter, in parameter order."""
 
     name: str
@@ -98,7 +98,7 @@ class TensorSpec(_Spec, frozen=True, forbid_unknown_fields=True):
         return self.shape if self.storage is None else self.storage.shape
 
 
-class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class CircularBufferSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """A circular buffer of every core of the program."""
 
     index: int
@@ -117,7 +117,7 @@ class CircularBufferSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """Its pages keep what they hold when they are popped: they are pushed again with some of them packed anew."""
 
 
-class SemaphoreSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class SemaphoreSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """A semaphore of every core of the program: a word of L1 that its kernels wait for and those of any core set."""
 
     id: int
@@ -125,7 +125,7 @@ class SemaphoreSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     initial_value: int = 0
 
 
-class ComputeConfig(_Spec, frozen=True, forbid_unknown_fields=True):
+class ComputeConfig(Spec, frozen=True, forbid_unknown_fields=True):
     """How the matrix and vector engines run."""
 
     math_fidelity: Fidelity = "HiFi4"
@@ -135,7 +135,7 @@ class ComputeConfig(_Spec, frozen=True, forbid_unknown_fields=True):
     math_approx_mode: bool = False
 
 
-class KernelSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class KernelSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """One kernel, run on every core of the program.
 
     Its source is ``kernels/<source>``. Compile-time arguments are, in order, those of a ``TensorAccessor`` for each
@@ -159,7 +159,7 @@ sends to it; the corners of its group's rectangle; and the work tiles that its g
 which executors know."""
 
 
-class MulticastSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class MulticastSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """A tensor whose blocks one core of a group reads from memory and multicasts to the others of its group."""
 
     follows: Literal["M", "N", ""]
@@ -170,7 +170,7 @@ class MulticastSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     and how many work tiles the sender has, the most of the group."""
 
 
-class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class PartitionSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """The work partition, by the attributes that LayoutAwareWorkPartitionTT writes."""
 
     mode: Literal["global", "local_shard"]
@@ -189,7 +189,7 @@ class PartitionSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """By tensor, in the order of their runtime arguments."""
 
 
-class TensorUseSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class TensorUseSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """How the kernel uses one tensor: what the partitioner knows of it."""
 
     name: str
@@ -210,7 +210,7 @@ class TensorUseSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     anything else."""
 
 
-class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class WorkloadSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """What the partition was made for: all that planning it again needs."""
 
     grid: tuple[int, int, int]
@@ -228,7 +228,7 @@ class WorkloadSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """How many passes the matrix engine makes."""
 
 
-class DynamicSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class DynamicSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """What of a program is another at every launch, and how it follows from the tensors' shapes.
 
     The program's tensors and partition are those at ``sizes``; :func:`tilelang_tt.program.relaunch.at_sizes` gives them
@@ -249,7 +249,7 @@ class DynamicSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """The cores that have work at some size: a device launches the program on all of them."""
 
 
-class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
+class ProgramSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """A whole program: what to place where, and what each core runs."""
 
     name: str
@@ -270,3 +270,8 @@ class ProgramSpec(_Spec, frozen=True, forbid_unknown_fields=True):
     """The kernel API version the sources are written against."""
 
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def all_tensors(self) -> tuple[TensorSpec, ...]:
+        """The tensors of a launch: the parameters."""
+        return self.tensors

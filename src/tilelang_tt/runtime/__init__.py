@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 
-from ..program import Program, storage
-from .report import RunReport
+from ..program import Program, ProgramSequence, saved
+from .report import RunReport, SequenceReport
 
-__all__ = ["Program", "RunReport", "load"]
+__all__ = ["Program", "ProgramSequence", "RunReport", "SequenceReport", "load"]
 
 
-def load(directory: str | os.PathLike[str]) -> Program:
-    """The program that ``Program.save`` wrote to ``directory``, validated; nothing of it is run.
+def load(directory: str | os.PathLike[str]) -> Program | ProgramSequence:
+    """The program, or the sequence of them, that ``save`` wrote to ``directory``, validated; nothing of it is run.
 
     Raises:
         ProgramError: ``program-malformed``, when a file is missing, is not of the schema, or of another version of it.
     """
-    return Program(*storage.read(directory))
+    return saved.load(directory)

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import Code, ProgramError, TTError, nearest
+from ..program.sequence_spec import SequenceSpec
 from ..program.spec import ProgramSpec, TensorSpec
 from . import load
-from .call import EXECUTOR_ENV, EXECUTORS, call
-from .report import RunReport
+from .call import EXECUTOR_ENV, EXECUTORS, call, launch_specs
+from .report import RunReport, SequenceReport
 from .tiles import dtype_of
 
 
@@ -46,12 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TTError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{spec.name}: {len(spec.partition.core_ranges)} cores of {spec.device.name}")
+    print(f"{spec.name}: {', then '.join(_cores(each) for each in launch_specs(program, spec))}")
     for name, tensor in written.items():
         print(f"  {name}: {tensor.dtype.name} {list(tensor.shape)}")
-    if report is not None:
-        print("\n".join(f"  {line}" for line in _counts(report)))
+    reports = report.grids if isinstance(report, SequenceReport) else [] if report is None else [report]
+    for number, each in enumerate(reports):
+        lines = [f"grid {number}"] if len(reports) > 1 else []
+        print("\n".join(f"  {line}" for line in [*lines, *_counts(each)]))
     return 0
+
+
+def _cores(spec: ProgramSpec) -> str:
+    return f"{len(spec.partition.core_ranges)} cores of {spec.device.name}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +91,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     )
 
 
-def _check_names(spec: ProgramSpec, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_names(spec: ProgramSpec | SequenceSpec, arrays: Mapping[str, np.ndarray]) -> None:
     """An array for every parameter."""
     names = [tensor.name for tensor in spec.tensors]
     for name in arrays:

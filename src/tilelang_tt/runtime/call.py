@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import Code, ExecutionError, ProgramError, nearest
 from ..program.relaunch import has_work
 from ..program.spec import ProgramSpec
-from .host_tensors import HostTensor, allocate, bind, is_torch
-from .report import no_work
+from .host_tensors import HostTensor, allocate, bind, is_torch, unknown
+from .report import RunReport, SequenceReport, no_work
 
 if TYPE_CHECKING:
-    from ..program import Program
-    from .report import RunReport
+    from ..program import Compiled
+    from ..program.sequence_spec import SequenceSpec
 
 EXECUTOR_ENV = "TILELANG_TT_EXECUTOR"
 """Environment variable: which executor runs programs called with tensors in host memory."""
@@ -34,11 +36,14 @@ class Stored:
     tensor: Any
 
 
-def call(program: Program, tensors: Sequence[Any], *, executor: str | None = None) -> tuple[Any, RunReport | None]:
+Report = RunReport | SequenceReport
+
+
+def call(program: Compiled, tensors: Sequence[Any], *, executor: str | None = None) -> tuple[Any, Report | None]:
     """Run ``program`` once.
 
     Args:
-        program: the program.
+        program: the program, or a sequence of them.
         tensors: numpy arrays, torch tensors or ttnn tensors for all parameters in their order, without those that are
             returned (``out_idx``). A ttnn tensor for a parameter that is stored as a view of itself is given, and
             returned, as :class:`Stored`. Outputs among them are written in place, all of them or, on failure, none.
@@ -69,7 +74,7 @@ def call(program: Program, tensors: Sequence[Any], *, executor: str | None = Non
     bound = [
         bind(tensor, returned[index] if index in returned else next(given)) for index, tensor in enumerate(spec.tensors)
     ]
-    report = _emulate(spec, program.sources, bound)
+    report = _emulate(program, spec, bound)
     return as_result([returned[index] for index in spec.out_idx]), report
 
 
@@ -86,13 +91,13 @@ def is_ttnn(tensor: Any) -> bool:
     return ttnn is not None and hasattr(ttnn, "Tensor") and isinstance(tensor, ttnn.Tensor)
 
 
-def shapes_given(spec: ProgramSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
+def shapes_given(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
     """The shapes of the arguments of a call, by parameter; None for outputs that it returns."""
     given = iter(tensors)
     return shapes_of(spec, [None if index in spec.out_idx else next(given) for index in range(len(spec.tensors))])
 
 
-def shapes_of(spec: ProgramSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
+def shapes_of(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
     """The shapes of tensors for all parameters, by their rank: ttnn keeps a vector [n] as the matrix [1, n], too."""
     shapes: list[tuple[int, ...] | None] = []
     for parameter, tensor in zip(spec.tensors, tensors, strict=True):
@@ -102,15 +107,34 @@ def shapes_of(spec: ProgramSpec, tensors: Sequence[Any]) -> list[tuple[int, ...]
     return shapes
 
 
-def _emulate(spec: ProgramSpec, sources: Mapping[str, str], bound: Sequence[HostTensor]) -> RunReport:
+def launch_specs(program: Compiled, spec: ProgramSpec | SequenceSpec) -> list[ProgramSpec]:
+    """The data of each of the program's launches where its tensors are those of ``spec``."""
+    shapes = [tensor.host_shape for tensor in spec.all_tensors]
+    return [launch.program.spec_for([shapes[index] for index in launch.tensors]) for launch in program.launches]
+
+
+def _emulate(program: Compiled, spec: ProgramSpec | SequenceSpec, bound: Sequence[HostTensor]) -> Report:
+    from ..program import Program
+
+    specs = launch_specs(program, spec)
+    intermediates = spec.all_tensors[len(bound) :]
+    arrays = [tensor.array for tensor in bound] + [unknown(tensor) for tensor in intermediates]
+    if len(specs) > 1:
+        # A launch that fails must not leave behind what the ones before it wrote.
+        arrays = [a.copy() if t.direction != "in" else a for a, t in zip(arrays, spec.all_tensors, strict=True)]
+    reports = [
+        _launch(each, launch.program.sources, [arrays[index] for index in launch.tensors])
+        for each, launch in zip(specs, program.launches, strict=True)
+    ]
+    for tensor, array in zip(bound, arrays, strict=False):
+        tensor.write_back(array)
+    return reports[0] if isinstance(program, Program) else SequenceReport(tuple(reports))
+
+
+def _launch(spec: ProgramSpec, sources: Mapping[str, str], arrays: Sequence[np.ndarray]) -> RunReport:
     from . import emulator
 
-    if not has_work(spec):
-        return no_work(spec)
-    report = emulator.run(spec, sources, [tensor.array for tensor in bound])
-    for tensor in bound:
-        tensor.write_back()
-    return report
+    return emulator.run(spec, sources, arrays) if has_work(spec) else no_work(spec)
 
 
 def _executor(asked: str | None, tensors: Sequence[Any]) -> str:
@@ -138,7 +162,7 @@ def _executor(asked: str | None, tensors: Sequence[Any]) -> str:
     return name or "emulator"
 
 
-def _check_count(spec: ProgramSpec, tensors: Sequence[Any]) -> None:
+def _check_count(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> None:
     names = [tensor.name for index, tensor in enumerate(spec.tensors) if index not in spec.out_idx]
     if len(tensors) != len(names):
         returned = ", ".join(spec.tensors[index].name for index in spec.out_idx)

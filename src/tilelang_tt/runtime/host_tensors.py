@@ -31,10 +31,10 @@ class HostTensor:
     array: np.ndarray
     view: np.ndarray
 
-    def write_back(self) -> None:
-        """Gives the caller's memory what the executor wrote to ``array``."""
-        if self.spec.direction != "in" and self.array is not self.view:
-            self.give(self.array)
+    def write_back(self, array: np.ndarray) -> None:
+        """Gives the caller's memory what the executor wrote to ``array``: this tensor's own, or a copy of it."""
+        if self.spec.direction != "in" and array is not self.view:
+            self.give(array)
 
     def give(self, stored: np.ndarray) -> None:
         """Gives the caller's memory ``stored``, the tensor's content as it is stored."""
@@ -100,6 +100,12 @@ def allocate(spec: TensorSpec, *, torch: bool) -> Any:
         module = sys.modules["torch"]
         return module.zeros(spec.host_shape, dtype=getattr(module, spec.dtype))
     return np.zeros(spec.host_shape, dtype_of(spec.dtype))
+
+
+def unknown(spec: TensorSpec) -> np.ndarray:
+    """An array for device memory that nobody has written: NaN, or the least integer, as it is stored."""
+    dtype = dtype_of(spec.dtype)
+    return np.full(spec.shape, np.iinfo(dtype).min if dtype.kind in "iu" else np.nan, dtype)
 
 
 def _check(spec: TensorSpec, shape: tuple[int, ...], dtype: str) -> None:

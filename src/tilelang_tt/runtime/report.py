@@ -83,6 +83,17 @@ class RunReport(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
 
+class SequenceReport(msgspec.Struct, frozen=True):
+    """What a run of a sequence of programs did."""
+
+    grids: tuple[RunReport, ...]
+    """Of each program, in the order in which they ran."""
+
+    def __str__(self) -> str:
+        """The reports of all, one below the other."""
+        return "\n".join(f"grid {number}: {report}" for number, report in enumerate(self.grids))
+
+
 def _counted(counts: TileOps | NocBytes) -> str:
     present = {name: getattr(counts, name) for name in counts.__struct_fields__ if getattr(counts, name)}
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in present.items()) or "none"

@@ -29,6 +29,9 @@ def build(mod: tvm.IRModule, _target: tvm.target.Target) -> tvm.runtime.Module:
 
 
 def kernel_text(kernels: Mapping[str, str]) -> str:
-    """The kernels (role -> source) in one text, each guarded by the processor that it runs on."""
-    parts = [f"#ifdef {_PROCESSORS[role]}  // {role}\n{source.strip()}\n#endif\n" for role, source in kernels.items()]
+    """The kernels (role, or grid/role -> source) in one text, each guarded by the processor that it runs on."""
+    parts = []
+    for name, source in kernels.items():
+        processor = _PROCESSORS[name.rpartition("/")[2]]
+        parts.append(f"#ifdef {processor}  // {name}\n{source.strip()}\n#endif\n")
     return "\n".join(parts)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..program import Program, storage
+from ..program import Program, ProgramSequence, saved
 from ..program.relaunch import host_shapes
 from ..program.spec import TensorSpec
 from ..runtime.call import call
@@ -23,7 +23,7 @@ from ..runtime.tiles import dtype_of
 
 
 def run(program: str, *arguments: Any) -> None:
-    """Run a program (as :func:`storage.encode` has it) on tensors in host memory, dense and row-major.
+    """Run a program (as :func:`saved.encode` has it) on tensors in host memory, dense and row-major.
 
     ``arguments`` are the values of its symbolic sizes in their order, then the tensors' addresses, or numbers. Outputs
     are written in place, those that TileLang returns included: it has allocated them. The executor is the one that
@@ -40,9 +40,9 @@ def run(program: str, *arguments: Any) -> None:
 
 
 @lru_cache(maxsize=256)
-def _program(text: str) -> Program:
+def _program(text: str) -> Program | ProgramSequence:
     """One object for every call of a kernel: executors keep what they prepared by it."""
-    return Program(*storage.decode(text))
+    return saved.decode(text)
 
 
 def _argument(spec: TensorSpec, shape: Sequence[int], given: ctypes.c_void_p | float | None) -> np.ndarray:

@@ -15,7 +15,7 @@ from tvm import tirx
 from ..compiler import compile
 from ..language.kernel import kernel_name, only_function
 from ..language.symbols import symbols_of
-from ..program import Program, storage
+from ..program import Compiled, Program, ProgramSequence, saved
 from .backend import RUN_FUNCTION
 from .codegen import KERNELS_ATTR
 from .target import device_of_target
@@ -38,8 +38,8 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     return lowered
 
 
-def _host_function(func: tirx.PrimFunc, program: Program, host: tvm.target.Target) -> tirx.PrimFunc:
-    text = tirx.StringImm(storage.encode(program.spec, program.sources))
+def _host_function(func: tirx.PrimFunc, program: Program | ProgramSequence, host: tvm.target.Target) -> tirx.PrimFunc:
+    text = tirx.StringImm(saved.encode(program))
     arguments = [func.buffer_map[param].data if param in func.buffer_map else param for param in func.params]
     # TileLang's host function reads them from the tensors, and checks that each has one value.
     sizes = symbols_of(func).variables.values()
@@ -49,7 +49,7 @@ def _host_function(func: tirx.PrimFunc, program: Program, host: tvm.target.Targe
     return tirx.PrimFunc(func.params, body, func.ret_type, func.buffer_map).with_attr(attributes)
 
 
-def _device_function(func: tirx.PrimFunc, program: Program, target: tvm.target.Target) -> tirx.PrimFunc:
+def _device_function(func: tirx.PrimFunc, program: Compiled, target: tvm.target.Target) -> tirx.PrimFunc:
     attributes = {
         "global_symbol": f"{kernel_name(func)}_kernel",
         "calling_conv": int(tvm.ir.CallingConv.DEVICE_KERNEL_LAUNCH),

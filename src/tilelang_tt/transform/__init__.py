@@ -12,6 +12,7 @@ from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
 from .lower_atomic_adds_tt import LowerAtomicAddsTT
 from .pipeline import TTPipeline
 from .propagate_tt_layout import PropagateTTLayout
+from .split_grids_tt import SplitGridsTT
 from .verify_tt_partition import VerifyTTPartition
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LayoutAwareWorkPartitionTT",
     "LowerAtomicAddsTT",
     "PropagateTTLayout",
+    "SplitGridsTT",
     "TTPipeline",
     "VerifyTTPartition",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tilelang import tvm
@@ -10,8 +10,9 @@ from tvm import tirx
 
 from .. import attrs
 from ..devices import Device, load_device
-from ..errors import Code, PartitionError
+from ..errors import Code, LayoutError, PartitionError, nearest
 from ..language.kernel import BLOCK_ROLES, KernelInfo, TensorAccess
+from ..language.source import location_of
 from ..language.symbols import symbols_of
 from ..layout import BufferLayout, Projection, parse_user_layout, project
 from ..partition import PlacedBuffer, WorkGrid
@@ -42,6 +43,21 @@ def device_of(plain: Mapping[str, Any], given: str | Device | None) -> Device:
         return load_device(given)
     described = plain.get(attrs.DEVICE)
     return load_device(DEFAULT_DEVICE) if described is None else load_device(described)
+
+
+def check_tensor_names(user: Mapping[str, Any], names: Sequence[str], func: tirx.PrimFunc) -> None:
+    """Refuse layouts (name -> layout) of what is none of the tensors ``names`` of ``func``."""
+    for name in user:
+        if name not in names:
+            raise LayoutError(
+                Code.UNKNOWN_BUFFER,
+                f"{attrs.USER_LAYOUT} names {name!r}, which is no tensor of the kernel",
+                subject=name,
+                found=name,
+                expected=f"one of {', '.join(names)}",
+                hint=nearest(name, names),
+                location=location_of(func),
+            )
 
 
 def work_grid(kernel: KernelInfo) -> WorkGrid:

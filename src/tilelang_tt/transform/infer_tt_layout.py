@@ -9,14 +9,14 @@ from tilelang import tvm
 from tvm import tirx
 
 from .. import attrs
-from ..errors import Code, LayoutError, nearest
+from ..errors import Code, LayoutError
 from ..language.kernel import KernelInfo, TensorAccess, read_kernel
 from ..language.plain import plain_attrs
 from ..language.source import location_of
 from ..layout import TILE, BufferLayout, parse_user_layout
 from ..partition.schedule import parse_user_schedule
 from ..sizes import size_text
-from .common import function_pass, projection_of, with_attrs
+from .common import check_tensor_names, function_pass, projection_of, with_attrs
 
 
 def InferTTLayout() -> tvm.transform.Pass:
@@ -30,7 +30,7 @@ def InferTTLayout() -> tvm.transform.Pass:
         kernel = read_kernel(func)
         plain = plain_attrs(func)
         user = plain.get(attrs.USER_LAYOUT, {})
-        _check_names(user, kernel, func)
+        check_tensor_names(user, [tensor.name for tensor in kernel.tensors], func)
         float16_as = parse_user_schedule(plain.get(attrs.USER_SCHEDULE), location_of(func)).float16_as
         layouts = {}
         for tensor in kernel.tensors:
@@ -41,21 +41,6 @@ def InferTTLayout() -> tvm.transform.Pass:
         return with_attrs(func, layouts)
 
     return function_pass("InferTTLayout", rewrite)
-
-
-def _check_names(user: Mapping[str, Any], kernel: KernelInfo, func: tirx.PrimFunc) -> None:
-    names = [tensor.name for tensor in kernel.tensors]
-    for name in user:
-        if name not in names:
-            raise LayoutError(
-                Code.UNKNOWN_BUFFER,
-                f"{attrs.USER_LAYOUT} names {name!r}, which is no tensor of the kernel",
-                subject=name,
-                found=name,
-                expected=f"one of {', '.join(names)}",
-                hint=nearest(name, names),
-                location=location_of(func),
-            )
 
 
 def _buffer_attr(kernel: KernelInfo, tensor: TensorAccess, raw: Any) -> dict[str, Any]:

@@ -17,16 +17,25 @@ from ..language.kernel import tensor_params, tensor_uses
 from ..language.plain import plain_attrs
 from ..language.source import location_of
 from ..layout.storage import Part, StorageView, TensorUse, choose_view, rows_to_pick
-from .common import function_pass
 
 
 def InferTTStorage() -> tvm.transform.Pass:
     """The pass. Rewrites the accesses to such tensors and their parameters, and writes ``tt.storage.<name>``.
 
+    The grids of one function store a tensor in the same order.
+
     Raises, when run:
         LayoutError: ``layout-unsupported``, where the user says how such a tensor is sharded.
     """
-    return function_pass("InferTTStorage", _rewrite)
+
+    def run(mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        functions: dict[Any, Any] = dict(mod.functions_items())
+        for group in _groups(functions):
+            views = _views([functions[var] for var in group])
+            functions |= {var: _rewritten(functions[var], views) for var in group}
+        return tvm.IRModule(functions, attrs=mod.attrs)
+
+    return tvm.transform.module_pass(run, opt_level=0, name="tl.tt.InferTTStorage")
 
 
 @dataclass(frozen=True)
@@ -38,26 +47,54 @@ class _Stored:
     buffer: tirx.Buffer
 
 
-def _rewrite(func: tirx.PrimFunc) -> tirx.PrimFunc:
-    analyzer = _bound_variables(func)
+def _groups(functions: Mapping[Any, Any]) -> list[list[Any]]:
+    """The functions that have tensors in common: the grids of one function, and every other by itself."""
+    groups: dict[str, list[Any]] = {}
+    for var, func in functions.items():
+        if isinstance(func, tirx.PrimFunc):
+            grid = plain_attrs(func).get(attrs.GRID_OF)
+            of = f"function {var.name_hint}" if grid is None else f"grids of {grid['function']}"
+            groups.setdefault(of, []).append(var)
+    return list(groups.values())
+
+
+def _views(funcs: Sequence[tirx.PrimFunc]) -> dict[str, tuple[StorageView, tuple[Part, ...]]]:
+    """By name, the tensors that are to be stored as views of themselves, which suit all ``funcs``."""
+    uses: dict[str, list[TensorUse]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    picked: set[str] = set()
+    for func in funcs:
+        analyzer = _bound_variables(func)
+        for buffer in tensor_params(func):
+            name = str(buffer.name)
+            if not all(isinstance(size, tirx.IntImm) for size in buffer.shape):
+                continue
+            shapes[name] = tuple(int(size) for size in buffer.shape)
+            regions, is_picked = tensor_uses(func, buffer)
+            picked |= {name} if is_picked else set()
+            uses.setdefault(name, []).extend(
+                TensorUse(region.extents, tuple(_step(first, analyzer) for first in region.mins)) for region in regions
+            )
+    views: dict[str, tuple[StorageView, tuple[Part, ...]]] = {}
+    for name, shape in shapes.items():
+        chosen = choose_view(shape, rows_to_pick(shape) if name in picked and not uses[name] else uses[name])
+        if chosen is not None:
+            views[name] = chosen
+    return views
+
+
+def _rewritten(func: tirx.PrimFunc, views: Mapping[str, tuple[StorageView, tuple[Part, ...]]]) -> tirx.PrimFunc:
+    """``func`` with these tensors as they are stored."""
     stored: dict[tirx.Buffer, _Stored] = {}
     for buffer in tensor_params(func):
-        if not all(isinstance(size, tirx.IntImm) for size in buffer.shape):
-            continue
-        shape = tuple(int(size) for size in buffer.shape)
-        regions, picked = tensor_uses(func, buffer)
-        uses = [TensorUse(region.extents, tuple(_step(first, analyzer) for first in region.mins)) for region in regions]
-        if picked and not uses:
-            uses = rows_to_pick(shape)
-        chosen = choose_view(shape, uses)
-        if chosen is not None:
-            view, parts = chosen
+        if str(buffer.name) in views:
+            view, parts = views[str(buffer.name)]
             check_layout(func, buffer, view.stored_shape)
             replacement = tirx.decl_buffer(view.stored_shape, buffer.dtype, str(buffer.name), span=buffer.span)
             stored[buffer] = _Stored(view, parts, replacement)
     if not stored:
         return func
-    body = _with_accesses(func.body, stored, analyzer)
+    body = _with_accesses(func.body, stored, _bound_variables(func))
     buffers = {param: stored[b].buffer if b in stored else b for param, b in func.buffer_map.items()}
     given = plain_attrs(func)
     rewritten = tirx.PrimFunc(func.params, body, func.ret_type, buffers, func.attrs, func.span)

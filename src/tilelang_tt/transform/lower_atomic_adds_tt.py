@@ -15,7 +15,7 @@ from tvm import arith, tirx
 
 from ..errors import Code, UnsupportedError
 from ..language import tile_ops
-from ..language.kernel import BLOCK_ROLES
+from ..language.kernel import is_block_loop
 from ..language.nodes import uses
 from ..language.source import statement_location
 from .common import function_pass
@@ -266,7 +266,7 @@ def _bounds(body: tirx.Stmt) -> tuple[arith.Analyzer, list[tirx.For]]:
     def visit(node: Any) -> None:
         if isinstance(node, tirx.For):
             analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
-            if _is_block_loop(node):
+            if is_block_loop(node):
                 block_loops.append(node)
 
     tirx.stmt_functor.post_order_visit(body, visit)
@@ -292,7 +292,7 @@ def _with_serial_loops(body: tirx.Stmt, shared: Sequence[tirx.For]) -> tirx.Stmt
     """``body`` with these loops over block indices as serial loops around what a block does."""
 
     def statement(node: Any) -> Any:
-        if isinstance(node, tirx.For) and _is_block_loop(node):
+        if isinstance(node, tirx.For) and is_block_loop(node):
             inside = statement(node.body)
             if not any(node.same_as(loop) for loop in shared):
                 return _with_body(node, inside)
@@ -322,11 +322,6 @@ def _with_serial_loops(body: tirx.Stmt, shared: Sequence[tirx.For]) -> tirx.Stmt
 
 def _is_one(extent: tirx.PrimExpr) -> bool:
     return isinstance(extent, tirx.IntImm) and int(extent) == 1
-
-
-def _is_block_loop(loop: tirx.For) -> bool:
-    binding = loop.thread_binding
-    return binding is not None and str(binding.thread_tag) in BLOCK_ROLES
 
 
 def _with_body(loop: tirx.For, body: tirx.Stmt) -> tirx.For:

@@ -13,12 +13,14 @@ from .infer_tt_storage import InferTTStorage
 from .layout_aware_work_partition_tt import LayoutAwareWorkPartitionTT
 from .lower_atomic_adds_tt import LowerAtomicAddsTT
 from .propagate_tt_layout import PropagateTTLayout
+from .split_grids_tt import SplitGridsTT
 from .verify_tt_partition import VerifyTTPartition
 
 
 def tt_passes(device: str | Device | None = None) -> list[tvm.transform.Pass]:
     """Every pass, in order."""
     return [
+        SplitGridsTT(),
         LowerAtomicAddsTT(),
         InferTTStorage(),
         InferDefaultTTSchedule(device),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...devices import Device
 from ...errors import CapacityError, Code
 from ...formats import TILE, tile_bytes
-from ...program.spec import TensorSpec
+from ...program.spec import ProgramSpec, TensorSpec
 from .circular_buffers import CircularBuffer
 
 
@@ -23,13 +23,25 @@ def check_l1(buffers: Sequence[CircularBuffer], tensors: Sequence[TensorSpec], d
         for b in buffers
         if b.tensor is None
     ]
+    _check("the program does not fit the L1 of a core", rows, device)
+
+
+def check_l1_of_all(program: ProgramSpec, tensors: Sequence[TensorSpec]) -> None:
+    """Refuse one of several programs that run one after the other while all of ``tensors`` lie in memory. As
+    :func:`check_l1`."""
+    rows = [(f"shard of {t.name}", bytes_per_core(t, program.device)) for t in tensors if t.memory == "L1"]
+    rows += [(b.name, b.page_size * b.num_pages) for b in program.circular_buffers if b.tensor is None]
+    _check(f"{program.name} and the tensors of all grids do not fit the L1 of a core", rows, program.device)
+
+
+def _check(problem: str, rows: list[tuple[str, int]], device: Device) -> None:
     total = sum(size for _, size in rows)
     if total <= device.usable_l1_bytes:
         return
     table = "\n".join(f"{size:>12,} {what}" for what, size in sorted(rows, key=lambda row: -row[1]))
     raise CapacityError(
         Code.L1_CAPACITY,
-        "the program does not fit the L1 of a core",
+        problem,
         subject="L1",
         found=f"{total:,} bytes:\n{table}",
         expected=f"at most {device.usable_l1_bytes:,} bytes on {device.name}",

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ...errors import Code, ProgramError
 from ...program.spec import TensorSpec
-from ..call import Stored, as_result, is_ttnn, shapes_given
+from ..call import Stored, as_result, is_ttnn, launch_specs, shapes_given
 from ..host_tensors import HostTensor, bind, is_torch
 from ..host_tensors import allocate as allocate_on_host
 from .devices import current_device
@@ -16,12 +16,12 @@ from .program import TtnnProgram
 from .tensors import allocate, download, upload
 
 if TYPE_CHECKING:
-    from ...program import Program
+    from ...program import Compiled, Program
 
 _programs: WeakKeyDictionary[Program, TtnnProgram] = WeakKeyDictionary()
 
 
-def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
+def call_on_device(program: Compiled, tensors: Sequence[Any]) -> Any:
     """Run ``program`` once on the device of the ttnn tensors among ``tensors``, else on :func:`current_device`.
 
     Tensors in host memory are copied to the device before the run and outputs among them back after it. Outputs that
@@ -37,7 +37,8 @@ def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
     on_device = [tensor for tensor in tensors if is_ttnn(tensor)]
     device = next((place for tensor in on_device if (place := tensor.device()) is not None), None)
     device = current_device() if device is None else device
-    loaded = _loaded(program, device)
+    loaded = [_loaded(launch.program, device) for launch in program.launches]
+    launch_specs(program, spec)
     as_torch = any(is_torch(tensor) for tensor in tensors)
     given = iter(tensors)
     returned: list[Any] = []
@@ -56,7 +57,9 @@ def call_on_device(program: Program, tensors: Sequence[Any]) -> Any:
         argument if copy is None else upload(copy.spec, copy.array, device)
         for argument, copy in zip(arguments, copies, strict=True)
     ]
-    loaded.run(placed)
+    every = placed + [allocate(tensor, device) for tensor in spec.all_tensors[len(placed) :]]
+    for each, launch in zip(loaded, program.launches, strict=True):
+        each.run([every[index] for index in launch.tensors])
     results = [
         (copy, download(copy.spec, tensor))
         for copy, tensor in zip(copies, placed, strict=True)
