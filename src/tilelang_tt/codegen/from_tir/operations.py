@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tvm import tirx
 
@@ -25,6 +25,8 @@ class Operations:
 
     regions: Regions
     blocks: dict[str, Block]
+    parts: dict[tuple[str, tuple[int, ...], str], str] = field(default_factory=dict)
+    """The buffers that operations take parts of others to, by role, size and dtype: no two hold them at once."""
 
     def statements(self, op: tile_ops.TileOp, location: SourceLocation | None) -> list[Statement]:
         """What ``op`` does.
@@ -93,12 +95,18 @@ class Operations:
         self.blocks[name] = Block.of_shape(name, shape, dtype)
         return name
 
-    def _operand(self, region: tile_ops.Region, location: SourceLocation | None) -> tuple[str, list[Statement]]:
-        """The on-chip buffer that ``region`` is: of a part of one, a buffer of its own, and what makes it so."""
+    def _operand(
+        self, region: tile_ops.Region, location: SourceLocation | None, role: str = "part"
+    ) -> tuple[str, list[Statement]]:
+        """The on-chip buffer that ``region`` is: of a part of one, a buffer for its ``role`` in an operation, and what
+        makes it so."""
         _check_matrix(region)
         if self.regions.part(region) is None:
             return region.name, []
-        name = self._new_block(f"{region.name}_part", region.extents, self.blocks[region.name].dtype)
+        kind = (role, region.extents, self.blocks[region.name].dtype)
+        if kind not in self.parts:
+            self.parts[kind] = self._new_block("_".join(map(str, (role, *region.extents))), *kind[1:])
+        name = self.parts[kind]
         return name, [Map(name, self.regions.read(region), location)]
 
     def _result(
@@ -106,7 +114,7 @@ class Operations:
     ) -> tuple[str, list[Statement], list[Statement]]:
         """The on-chip buffer that ``region`` is, which is written: of a part of one, a buffer of its own, what brings
         to it what the part holds unless that is to ``clear``, and what takes it to the part."""
-        name, before = self._operand(region, location)
+        name, before = self._operand(region, location, "result")
         if name == region.name:
             return name, [], []
         after = self.regions.write(region, lambda lies: BlockTile(name, lies), location)
@@ -183,7 +191,8 @@ class Operations:
                     "T.gemm on a tensor is not supported", region.name, hint="copy it to a shared buffer first"
                 )
         _check_floats("T.gemm", op.a, op.b, op.c)
-        (a, making_a), (b, making_b) = (self._operand(region, location) for region in (op.a, op.b))
+        a, making_a = self._operand(op.a, location, "first")
+        b, making_b = self._operand(op.b, location, "second")
         c, bringing, taking = self._result(op.c, location, clear=op.clear_accum)
         product = Gemm(a, b, c, op.transpose_a, op.transpose_b, op.clear_accum, location)
         return [*making_a, *making_b, *bringing, product, *taking]
