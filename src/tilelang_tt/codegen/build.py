@@ -67,13 +67,13 @@ def build(
     config = _compute_config(plain)
     ctx = lower(program, staging, _resident(shards, partition), multicasts, config)
     _check_dst(ctx)
-    check_l1(list(ctx.buffers), tensors, device)
+    check_l1(ctx.buffers.places(), tensors, device)
     sources = {f"{role}.cpp": _source(ctx, role, partition, program) for role in ("reader", "compute", "writer")}
     spec = ProgramSpec(
         name=program.name,
         device=device,
         tensors=tensors,
-        circular_buffers=tuple(buffer.to_spec() for buffer in ctx.buffers),
+        circular_buffers=tuple(buffer.to_spec() for buffer in ctx.buffers.places()),
         kernels=(
             KernelSpec("reader", "reader.cpp", tuple(ctx.accessors["reader"])),
             KernelSpec("compute", "compute.cpp", compute=config),

@@ -219,7 +219,7 @@ def configurations(nodes: list[Node]) -> list[Configure]:
 def without_unused(nodes: list[Node]) -> list[Node]:
     """``nodes`` without the definitions of names that nothing after them uses."""
     changing = {
-        word for node in flat(nodes) for word in _words(node) if not (isinstance(node, Change) and word == node.name)
+        word for node in flat(nodes) for word in words(node) if not (isinstance(node, Change) and word == node.name)
     }
     kept, _ = _used(nodes, set(), changing)
     return kept
@@ -228,8 +228,8 @@ def without_unused(nodes: list[Node]) -> list[Node]:
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-def _words(node: Node) -> set[str]:
-    """The names that ``node`` itself uses."""
+def words(node: Node) -> set[str]:
+    """The names that ``node`` itself uses, not what is in it."""
     if isinstance(node, Line):
         texts = [node.text]
     elif isinstance(node, (Configure, Send, Receive)):
@@ -259,7 +259,7 @@ def _used(nodes: list[Node], names: set[str], changing: set[str]) -> tuple[list[
             otherwise, in_otherwise = _used(node.otherwise, names, changing)
             names = in_then | in_otherwise
             node = If(node.condition, then, otherwise)
-        names = names | _words(node)
+        names = names | words(node)
         kept.append(node)
     return kept[::-1], names
 

@@ -171,17 +171,24 @@ class Context:
         return self._made[key]
 
     def spare_buffer(
-        self, kind: str, name: str, data_format: DataFormat, pages: int, depth: int = 1, *, purpose: str
+        self,
+        kind: str,
+        name: str,
+        data_format: DataFormat,
+        pages: int,
+        depth: int = 1,
+        *,
+        purpose: str,
+        filled_by_compute: bool = True,
     ) -> CircularBuffer:
-        """A circular buffer of this kind for ``name``, which the compute kernel fills, and which holds nothing that is
-        still to be popped."""
+        """A circular buffer of this kind for ``name`` that holds nothing which the compute kernel has still to pop."""
         live = [popping.tiles.cb for scope in self.scopes for popping in scope] + self.carrying + self.filling
         number = 0
         while True:
             key = (kind, name, str(number))
             fresh = self.made(key) is None
             buffer = self.buffer(key, name, data_format, pages, depth, purpose=purpose)
-            buffer.within_compute |= fresh
+            buffer.within_compute |= fresh and filled_by_compute
             if buffer not in live:
                 return buffer
             number += 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ...program.spec import ComputeConfig
+from ..cpp.sharing import pop_early, share
 from ..cpp.streams import Change, Define, Stream, received, without_sends
 from ..tile_program.liveness import Liveness, set_in
 from ..tile_program.statements import (
@@ -95,6 +96,9 @@ def lower(
         ctx.reader.lines("noc_async_write_barrier();", "noc_async_atomic_barrier();")
     ctx.compute.insert_first(list(ctx.prologue))
     ctx.buffers.make_swapped_alike()
+    ctx.compute.nodes = pop_early(ctx.compute.nodes, ctx.buffers)
+    share(list(ctx.buffers), ctx.compute.nodes)
+    ctx.buffers.number()
     wanted = {(name, role) for role in ("compute", "writer") for name in received(getattr(ctx, role).nodes)}
     ctx.reader.nodes = without_sends(ctx.reader.nodes, wanted)
     return ctx
