@@ -79,6 +79,30 @@ def test_an_accumulator_that_fits_dst_packs_only_the_output(k):
     assert (tiles.products, tiles.packs) == (16 * k // 32, 16)
 
 
+@pytest.mark.parametrize("outside", [False, True])
+def test_an_accumulator_of_products_of_parts_stays_in_dst(outside):
+    """Slices of a buffer are read where they lie, whether it is loaded in the loop or before it."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 256), "bfloat16"), B: T.Tensor((256, 64), "bfloat16"), C: T.Tensor((64, 64), F32)):
+        with T.Kernel(1, threads=128) as bx:
+            a = T.alloc_shared((64, 256), "bfloat16")
+            b = T.alloc_shared((64, 64), "bfloat16")
+            acc = T.alloc_fragment((64, 64), F32)
+            T.clear(acc)
+            if outside:
+                T.copy(A, a)
+            for k in T.serial(4):
+                if not outside:
+                    T.copy(A, a)
+                T.copy(B[k * 64, 0], b)
+                T.gemm(a[:, k * 64 : k * 64 + 64], b, acc)
+            T.copy(acc, C)
+
+    tiles = counts(kernel)
+    assert (tiles.products, tiles.packs) == (32, 4)
+
+
 @pytest.mark.parametrize("k", [128, 256])
 def test_an_accumulator_too_large_for_dst_is_summed_by_the_packer(k):
     """16 tiles do not fit: the packer adds each step's products to float32 tiles in L1. They are never unpacked but

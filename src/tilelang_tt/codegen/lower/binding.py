@@ -93,7 +93,6 @@ class Binding:
     def _part(self, name: str, value: Value, part: Rectangle) -> Tiles:
         """The tiles of ``part`` of an on-chip buffer where they lie, what the buffer holds computed before."""
         ctx = self.ctx
-        ctx.free_dst()
         tiles = materialise(ctx, name, value)
         ctx.await_operands(Operand(tiles, name))
         return part_of(ctx, name, tiles, part)

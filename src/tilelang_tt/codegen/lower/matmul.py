@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ...formats import working_format
+from collections.abc import Sequence
+
+from ...formats import DataFormat, working_format
 from ..cexpr import plus
 from ..cpp import metalium
-from ..tile_program.expressions import Block, Constant
+from ..tile_program.expressions import Block, BlockTile, Constant
 from ..tile_program.statements import Branch, Gemm, Load, Loop, Map, Reduce, Statement, Store, reads, sets, walk
 from .context import Accumulator, Context, largest_divisor
 from .elementwise import materialise, rounded, stage_value
@@ -95,20 +97,56 @@ def gemm_statement(ctx: Context, gemm: Gemm) -> None:
 
 def _stays_in_dst(ctx: Context, gemm: Gemm, block: Block, region: tuple[Statement, ...]) -> bool:
     """Only an accumulator that fits DST, and that nothing else in ``region`` takes DST from."""
-    computing = [
-        s
-        for s in walk(region)
-        if isinstance(s, (Gemm, Map, Reduce, Store)) or (isinstance(s, Load) and s.dst in ctx.orientation)
-    ]
-    statements = walk(ctx.program.tile_loop.body)
-    loaded = {s.dst for s in statements if isinstance(s, Load)}
-    computed = {sets(s) for s in statements if not isinstance(s, Load)}
-    as_loaded = {gemm.a, gemm.b} <= loaded - computed and not gemm.transpose_a
-    inner = [s for s in walk(region) if isinstance(s, (Loop, Branch))]
+    inside = walk(region)
+    viewed = {s.dst: name for s in inside if isinstance(s, Map) and (name := _viewed(ctx, s)) is not None}
+    computing = [s for s in inside if _computes(ctx, s) and sets(s) not in viewed]
+    alone = all(
+        isinstance(s, Gemm)
+        and s.c == gemm.c
+        and not s.transpose_a
+        and all(_lies_in_l1(ctx, viewed.get(name, name), inside, as_it_is=name in viewed) for name in (s.a, s.b))
+        for s in computing
+    )
+    inner = [s for s in inside if isinstance(s, (Loop, Branch))]
     carried = {
         name for s in inner for name in (ctx.liveness.carried(s) if isinstance(s, Loop) else ctx.liveness.merged(s))
     }
-    return block.rows * block.cols <= ctx.dst_tiles and computing == [gemm] and as_loaded and carried <= {gemm.c}
+    return block.rows * block.cols <= ctx.dst_tiles and alone and carried <= {gemm.c}
+
+
+def _computes(ctx: Context, statement: Statement) -> bool:
+    if isinstance(statement, Load):
+        return statement.dst in ctx.orientation
+    return isinstance(statement, (Gemm, Map, Reduce, Store))
+
+
+def _viewed(ctx: Context, statement: Map) -> str | None:
+    """The buffer that ``statement`` takes a part of, to be read where it lies, if it does no more."""
+    value = statement.value
+    if not isinstance(value, BlockTile) or value.part is None or statement.part is not None:
+        return None
+    if value != BlockTile(value.block, part=value.part) or statement.dst in {*ctx.orientation, *ctx.fixed}:
+        return None
+    return value.block if ctx.format_of(statement.dst) == ctx.format_of(value.block) else None
+
+
+def _lies_in_l1(ctx: Context, name: str, region: Sequence[Statement], *, as_it_is: bool) -> bool:
+    """Whether the matrix engine reads what ``name`` holds in ``region`` as it was loaded, or computed before;
+    ``as_it_is``: in the format of the buffer."""
+    formats: set[DataFormat] = set()
+    for statement in region:
+        if sets(statement) == name:
+            if not isinstance(statement, Load):
+                return False
+            formats.add(ctx.staging[statement.source.tensor].data_format)
+    if not formats:
+        value = ctx.values.get(name)
+        if not isinstance(value, Operand) or value.access or value.tiles.cb is None:
+            return False
+        formats.add(value.tiles.cb.data_format)
+    own, found = ctx.format_of(name), {working_format(data_format) for data_format in formats}
+    fits = found == {own} if as_it_is else (found == {"Float16"}) == (own == "Float16")
+    return fits and name not in ctx.orientation
 
 
 def _accumulate(ctx: Context, gemm: Gemm) -> None:
