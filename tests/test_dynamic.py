@@ -67,6 +67,22 @@ SCHEDULES = {
 }
 
 
+def test_elements_of_tensors_of_symbolic_sizes_are_read_in_parallel():
+    m = T.dynamic("m")
+
+    @T.prim_func
+    def kernel(A: T.Tensor((m, 64), F), C: T.Tensor((m, 64), F)):
+        with T.Kernel(T.ceildiv(m, 32), threads=128) as bx:
+            for i, j in T.Parallel(32, 64):
+                C[bx * 32 + i, j] = A[bx * 32 + i, j] + 1
+
+    program = tt.compile(kernel, schedule={"dynamic": {"m": 64}})
+    for rows in (64, 40):
+        a, c = torch.randn(rows, 64), torch.zeros(rows, 64)
+        program(a, c)
+        assert torch.equal(c, a + 1)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_rows_of_a_product(name):
     program = tt.compile(gemm(), schedule={**SCHEDULES[name], "dynamic": {"m": 200}})

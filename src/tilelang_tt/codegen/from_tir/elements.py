@@ -278,8 +278,8 @@ def _load(load: tirx.BufferLoad, loops: Sequence[tirx.For], regions: Regions) ->
         return gathered(load, loops, regions)
     found = regions.access(load.buffer, load.indices, loops)
     over = broadcast(found, len(loops))
-    is_vector = sum(int(extent) > 1 for extent in load.buffer.shape) == 1
-    if over in ("row", "col") and _is_integer(load) and (tile_ops.is_global(load.buffer) or is_vector):
+    is_vector = tile_ops.is_global(load.buffer) or sum(int(extent) > 1 for extent in load.buffer.shape) == 1
+    if over in ("row", "col") and _is_integer(load) and is_vector:
         raise _refused(
             "a vector of integers in an expression of matrices is not supported", str(load.buffer.name), load
         )
