@@ -32,6 +32,7 @@ def rows_by_index():
     def kernel(
         K: T.Tensor((2, 80, 1, 96), D),
         rows: T.Tensor((2, 3, 64), "int32"),
+        shift: T.Tensor((2, 3, 64), "int32"),
         C: T.Tensor((2, 3, 64, 64), D),
         E: T.Tensor((2, 3, 64, 32), D),
     ):
@@ -41,14 +42,18 @@ def rows_by_index():
             for i, j in T.Parallel(64, 64):
                 k[i, j] = K[by, rows[by, bx, i], 0, j]
             for i, j in T.Parallel(64, 32):
-                tail[i, j] = T.if_then_else(rows[by, bx, i] <= 40, K[by, rows[by, bx, i], 0, 64 + j], 0)
+                tail[i, j] = T.if_then_else(
+                    rows[by, bx, i] <= 40, K[by, rows[by, bx, i] + shift[by, bx, i], 0, 64 + j], 0
+                )
             T.copy(k, C[by, bx, :, :])
             T.copy(tail, E[by, bx, :, :])
 
-    def reference(k, rows):
+    def picked(k, rows):
         inside = (rows >= 0) & (rows < 80)
-        picked = torch.stack([k[b, rows[b].long().clamp(0, 79), 0] for b in range(2)]) * inside[..., None]
-        return [picked[..., :64], picked[..., 64:] * (rows <= 40)[..., None]]
+        return torch.stack([k[b, rows[b].long().clamp(0, 79), 0] for b in range(2)]) * inside[..., None]
+
+    def reference(k, rows, shift):
+        return [picked(k, rows)[..., :64], picked(k, rows + shift)[..., 64:] * (rows <= 40)[..., None]]
 
     return kernel, reference, 2
 
@@ -146,10 +151,37 @@ def vectors_by_index():
     return kernel, reference, 3
 
 
+def sequences_of_any_length():
+    """Blocks over the first and the last dimension of tensors of symbolic length, and rows of one by index."""
+    S, R = T.dynamic("s"), T.dynamic("r")
+
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((S, 3, 64), D),
+        K: T.Tensor((R, 1, 96), D),
+        at: T.Tensor((S,), "int32"),
+        C: T.Tensor((S, 3, 64), F),
+        E: T.Tensor((S, 3, 96), D),
+    ):
+        with T.Kernel(3, T.ceildiv(S, 32), threads=128) as (bx, by):
+            a = T.alloc_fragment((32, 64), F)
+            k = T.alloc_shared((32, 96), D)
+            T.copy(A[by * 32 : by * 32 + 32, bx, :], a)
+            for i, j in T.Parallel(32, 64):
+                a[i, j] = a[i, j] * 2
+            for i, j in T.Parallel(32, 96):
+                k[i, j] = K[at[by * 32 + i], 0, j]
+            T.copy(a, C[by * 32 : by * 32 + 32, bx, :])
+            T.copy(k, E[by * 32 : by * 32 + 32, bx, :])
+
+    return kernel, lambda a, k, at: [2 * a, k[at.long()].expand(-1, 3, -1)], 2
+
+
 def examples():
     """All of them by name, with their inputs where these are not just random numbers."""
     torch.manual_seed(0)
-    rows = {"K": torch.randn(2, 80, 1, 96).bfloat16(), "rows": torch.randint(-5, 90, (2, 3, 64), dtype=torch.int32)}
+    rows = {"rows": torch.randint(-5, 90, (2, 3, 64), dtype=torch.int32)}
+    rows["shift"] = torch.randint(0, 9, (2, 3, 64), dtype=torch.int32)
     table = {"table": torch.randn(100), "at": torch.randint(0, 100, (64,), dtype=torch.int32)}
     return {
         "regions": Example(*regions_between_names()),

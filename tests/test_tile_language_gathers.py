@@ -52,14 +52,31 @@ def test_views_of_tensors():
 
 
 def test_what_rows_by_index_read():
-    """The reads of a block: 128 bytes around every 32 elements, and each page of indices once for each of two loads."""
+    """The reads of a block: 128 bytes around every 32 elements, and each page of indices once for each load."""
     example = EXAMPLES["rows"]
     program = tt.compile(example.kernel, out_idx=(-2, -1))
-    given = example.inputs
+    given = example.all_inputs()
     rows = torch.arange(384, dtype=torch.int32).reshape(2, 3, 64) % 40
-    _, report = program.run(given["K"], rows, report=True)
-    picked, pages_of_indices = 6 * 64 * 3 * 128, 6 * 2 * 2
+    _, report = program.run(given["K"], rows, rows * 0, report=True)
+    picked, pages_of_indices = 6 * 64 * 3 * 128, 6 * 2 * 3
     assert report.noc.dram_read == picked + pages_of_indices * 4096
+
+
+@supported("Sizes known at launch", "blocks over other dimensions than the last two, and rows by index")
+def test_sequences_of_any_length():
+    program = tt.compile(gather_kernels.sequences_of_any_length()[0])
+    stored = [tensor.storage and tensor.storage.order for tensor in program.spec.tensors]
+    assert stored == [(1, 0, 2), (1, 0, 2), None, (1, 0, 2), (1, 0, 2)]
+    torch.manual_seed(0)
+    for length, rows in ((64, 40), (100, 7), (1, 1), (33, 200)):
+        a, k = torch.randn(length, 3, 64).bfloat16(), torch.randn(rows, 1, 96).bfloat16()
+        at = torch.randint(0, rows, (length,), dtype=torch.int32)
+        c, e = torch.zeros(length, 3, 64), torch.zeros(length, 3, 96).bfloat16()
+        program(a, k, at, c, e)
+        assert torch.equal(c, 2 * a.float())
+        assert torch.equal(e, k[at.long()].expand(-1, 3, -1))
+    with pytest.raises(tt.TTError, match=r"expected: \[s, 3, 64\], where s is 32, as 'A' has it"):
+        program(torch.zeros(32, 3, 64).bfloat16(), k, at[:32], torch.zeros(33, 3, 64), e)
 
 
 @refused("Copies", "of a region of a size that is known only when the kernel runs", "has a size that is not constant")

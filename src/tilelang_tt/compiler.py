@@ -17,7 +17,7 @@ from .errors import Code, UnsupportedError
 from .language.annotate import annotate_tt_layout, annotate_tt_schedule
 from .language.early_binds import without_early_binds
 from .language.im2col import without_im2col
-from .language.kernel import kernel_name, read_kernel, tensor_params
+from .language.kernel import TensorAccess, kernel_name, read_kernel, tensor_params
 from .language.plain import plain_attrs
 from .language.region_sizes import with_constant_sizes
 from .language.source import location_of
@@ -27,7 +27,7 @@ from .partition import WorkPartition, launch_cores, parse_user_schedule
 from .program import Program, ProgramSequence
 from .program.sequence import sequence_of
 from .program.spec import DynamicSpec, ShardSpec, WorkloadSpec
-from .sizes import from_plain
+from .sizes import Size, from_plain, names_in
 from .transform.common import device_of, layout_of, projection_of
 from .transform.flat_views import with_views_as_tensors
 from .transform.infer_tt_storage import InferTTStorage
@@ -156,12 +156,23 @@ def _dynamic(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> Dyn
     gx, gy, gz = (from_plain(size) for size in described["grid"])
     return DynamicSpec(
         sizes=dict(described["sizes"]),
-        shapes=tuple(tensor.dims for tensor in read_kernel(func).tensors),
+        shapes=tuple(_host_dims(tensor, plain) for tensor in read_kernel(func).tensors),
         grid=(gx, gy, gz),
         kt=from_plain(described["Kt"]),
         schedule=schedule,
         cores=launch_cores(WorkPartition.from_attrs(plain), device, parse_user_schedule(schedule)),
     )
+
+
+def _host_dims(tensor: TensorAccess, plain: Mapping[str, Any]) -> tuple[Size, ...]:
+    """The dimensions of the caller's tensor."""
+    stored = plain.get(f"{attrs.STORAGE_PREFIX}{tensor.name}")
+    if stored is None:
+        return tensor.dims
+    shape, split = stored["shape"], dict(zip(stored["order"], tensor.dims, strict=True))
+    if not any(map(names_in, tensor.dims)):
+        return tuple(shape)
+    return tuple(split[axis] for axis in range(len(shape)))
 
 
 def _outputs(func: tirx.PrimFunc, out_idx: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -588,6 +588,12 @@ def dynamic_cases() -> Iterator[Case]:
         vectors.append(({"A": a, "B": b, "bias": v, "R": r}, {"C": expected}))
     yield case("vectors", kernels.gemm_bias.get_tir(m, n, 64, 32, 64, 32, residual=True), vectors)
     yield case("attention", *attention_calls())
+    calls = []
+    for length, rows_now in ((64, 40), (1, 3), (100, 7)):
+        a, k, at = random((length, 3, 64), "bfloat16", 1), random((rows_now, 1, 96), "bfloat16", 2), np.arange(length)
+        expected = {"C": 2 * f32(a), "E": f32(k)[at % rows_now].repeat(3, 1)}
+        calls.append(({"A": a, "K": k, "at": (at % rows_now).astype(np.int32)}, expected))
+    yield case("sequences", gather_kernels.sequences_of_any_length()[0], calls)
 
 
 def attention_calls() -> tuple[Any, list[tuple[Tensors, Tensors]]]:

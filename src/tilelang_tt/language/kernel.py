@@ -296,7 +296,10 @@ def tensor_uses(func: tirx.PrimFunc, buffer: tirx.Buffer) -> tuple[list[tile_ops
 
 def _walked(func: tirx.PrimFunc) -> _Walk:
     walk = _Walk()
-    walk.visit(func.body, ())
+    try:
+        walk.visit(func.body, ())
+    except UnsupportedError as error:
+        raise error.at(location_of(func)) from None
     params = tensor_params(func)
     for use in walk.uses:
         buffer = use.region.buffer

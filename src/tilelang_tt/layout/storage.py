@@ -26,16 +26,20 @@ class TensorUse:
     steps: tuple[int, ...]
 
 
+Extent = int | None
+"""The size of a dimension; None for one that is known only at launch, which is kept whole."""
+
+
 @dataclass(frozen=True)
 class StorageView:
     """A tensor of ``shape`` stored as ``reshape(split)`` with its dimensions in ``order``."""
 
-    shape: tuple[int, ...]
-    split: tuple[int, ...]
+    shape: tuple[Extent, ...]
+    split: tuple[Extent, ...]
     order: tuple[int, ...]
 
     @property
-    def stored_shape(self) -> tuple[int, ...]:
+    def stored_shape(self) -> tuple[Extent, ...]:
         """The shape of what is stored."""
         return tuple(self.split[axis] for axis in self.order)
 
@@ -46,12 +50,12 @@ class Part:
     blocks ("outer") or the elements of one ("inner"); axis None for a dimension of one element."""
 
     axis: int | None
-    size: int
+    size: Extent
     kind: str = "whole"
     grain: int = 1
 
 
-def choose_view(shape: Sequence[int], uses: Sequence[TensorUse]) -> tuple[StorageView, tuple[Part, ...]] | None:
+def choose_view(shape: Sequence[Extent], uses: Sequence[TensorUse]) -> tuple[StorageView, tuple[Part, ...]] | None:
     """The view that makes all ``uses`` blocks of whole tiles, with the meaning of its stored dimensions.
 
     None where the tensor is stored as it is: nothing else is needed, or no view would help.
@@ -67,7 +71,7 @@ def choose_view(shape: Sequence[int], uses: Sequence[TensorUse]) -> tuple[Storag
     tiled: list[Part] = []
     for axis, size in enumerate(shape):
         grain = grains.get(axis)
-        if grain is not None:
+        if grain is not None and size is not None:
             parts.append(Part(axis, size // grain, "outer", grain))
         last = Part(axis, size) if grain is None else Part(axis, grain, "inner", grain)
         parts.append(last)
@@ -81,19 +85,20 @@ def choose_view(shape: Sequence[int], uses: Sequence[TensorUse]) -> tuple[Storag
     return StorageView(tuple(shape), tuple(part.size for part in parts), order), tuple(stored)
 
 
-def rows_to_pick(shape: Sequence[int]) -> list[TensorUse]:
+def rows_to_pick(shape: Sequence[Extent]) -> list[TensorUse]:
     """How a tensor of which rows are picked is best used, where its matrices have one row: none, where they do not."""
     if len(shape) < 3 or shape[-2] != 1:
         return []
-    longest = max(range(len(shape) - 2), key=lambda axis: shape[axis])
-    extents = tuple(size if axis in (longest, len(shape) - 1) else 1 for axis, size in enumerate(shape))
+    sizes = [TILE if size is None else size for size in shape]
+    longest = max(range(len(shape) - 2), key=lambda axis: (shape[axis] is None, sizes[axis]))
+    extents = tuple(size if axis in (longest, len(shape) - 1) else 1 for axis, size in enumerate(sizes))
     return [TensorUse(extents, (0,) * len(shape))]
 
 
-def _grain(axis: int, size: int, uses: Sequence[TensorUse]) -> int | None:
+def _grain(axis: int, size: Extent, uses: Sequence[TensorUse]) -> int | None:
     """The elements of the blocks that dimension ``axis`` is stored in, None where it is stored whole."""
     steps = [use.steps[axis] for use in uses]
-    if all(step % TILE == 0 for step in steps):
+    if size is None or all(step % TILE == 0 for step in steps):
         return None
     blocks = {use.extents[axis] for use in uses} - {1}
     grain = blocks.pop()
@@ -102,7 +107,7 @@ def _grain(axis: int, size: int, uses: Sequence[TensorUse]) -> int | None:
     return grain
 
 
-def _is_needed(wide: Sequence[int], shape: Sequence[int], grains: dict[int, int | None]) -> bool:
+def _is_needed(wide: Sequence[int], shape: Sequence[Extent], grains: dict[int, int | None]) -> bool:
     if any(grain is not None for grain in grains.values()):
         return True
     rank = len(shape)

@@ -11,6 +11,7 @@ from .._plain import INT32_MAX
 from ..errors import Code, ProgramError, TTError
 from ..formats import stored_tiles, tile_bytes
 from ..sizes import Size, SizeExpr, evaluate, names_in, size_text
+from .relaunch import stored
 from .sequence_consistency import sequence_problems
 from .sequence_spec import SequenceSpec
 from .spec import CircularBufferSpec, DynamicSpec, KernelSpec, ProgramSpec, StorageSpec, TensorSpec
@@ -161,7 +162,10 @@ def _dynamic_problems(spec: ProgramSpec, dynamic: DynamicSpec) -> Iterable[str]:
             yield f"size {name!r} of {dynamic.sizes.get(name)}, a dimension of {'a' if name in whole else 'no'} tensor"
             return
     for tensor, dims in zip(spec.tensors, dynamic.shapes, strict=True):
-        yield from _differs(f"the shape of {tensor.name!r}", dims, tensor.shape, dynamic.sizes)
+        yield from _differs(f"the shape of {tensor.name!r}", dims, tensor.host_shape, dynamic.sizes)
+        symbolic = any(map(names_in, dims))
+        if tensor.storage is not None and symbolic and tensor.storage != stored(tensor.storage, tensor.host_shape):
+            yield f"a storage of {tensor.name!r} that does more than reorder it"
     yield from _differs(
         "the reduction steps", [dynamic.kt], [spec.partition.runtime_constants.get("Kt")], dynamic.sizes
     )

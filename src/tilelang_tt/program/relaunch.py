@@ -14,7 +14,7 @@ from ..errors import Code, PartitionError, ProgramError
 from ..formats import stored_tiles
 from ..sizes import Size, evaluate, names_in, size_text
 from .sequence_spec import SequenceSpec
-from .spec import DynamicSpec, ProgramSpec, ShardSpec, TensorSpec
+from .spec import DynamicSpec, ProgramSpec, ShardSpec, StorageSpec, TensorSpec
 
 if TYPE_CHECKING:
     from ..partition import UserSchedule
@@ -156,11 +156,28 @@ def _evaluated(size: Size, sizes: Mapping[str, int], what: str) -> int:
     return value
 
 
+def stored(storage: StorageSpec, shape: Shape) -> StorageSpec:
+    """How a tensor of ``shape`` is stored where some of it is symbolic: in another order, dimensions of 1 added."""
+    return StorageSpec(shape, shape + (1,) * (len(storage.order) - len(shape)), storage.order)
+
+
+def host_shape(tensor: TensorSpec, shape: Shape) -> Shape:
+    """The shape in the order of the caller of what is stored as ``shape``, for a tensor of symbolic sizes."""
+    if tensor.storage is None or len(shape) != len(tensor.shape):
+        return shape
+    split = dict(zip(tensor.storage.order, shape, strict=True))
+    return tuple(split[axis] for axis in range(len(tensor.storage.shape)))
+
+
 def resized(tensor: TensorSpec, dims: Sequence[Size], sizes: Mapping[str, int]) -> TensorSpec:
     """``tensor``, of dimensions ``dims``, where the symbols have these values. Raises as :func:`at_sizes`."""
     shape = _shape(dims, sizes)
-    if shape == tensor.shape:
+    if shape == tensor.host_shape:
         return tensor
+    if tensor.storage is not None:
+        storage = stored(tensor.storage, shape)
+        now = tuple(storage.split[axis] for axis in storage.order)
+        return msgspec.structs.replace(tensor, shape=now, storage=storage)
     shard = None if tensor.shard is None else _clipped(tensor.name, tensor.shard, shape)
     return msgspec.structs.replace(tensor, shape=shape, shard=shard)
 

@@ -162,7 +162,7 @@ def _sizes(names: Sequence[str], count: int, specs: Sequence[ProgramSpec], symbo
     sizes: dict[str, int] = {}
     shapes: dict[str, tuple[Size, ...]] = {}
     for spec in specs:
-        dims = [tensor.shape for tensor in spec.tensors] if spec.dynamic is None else spec.dynamic.shapes
+        dims = [tensor.host_shape for tensor in spec.tensors] if spec.dynamic is None else spec.dynamic.shapes
         shapes |= zip([tensor.name for tensor in spec.tensors], dims, strict=True)
         sizes |= {} if spec.dynamic is None else spec.dynamic.sizes
     ordered = [shapes[name] for name in names]

@@ -81,7 +81,9 @@ def _size_problems(spec: SequenceSpec, programs: Sequence[ProgramSpec]) -> Itera
         yield f"shapes of {len(dynamic.shapes)} parameters and {len(dynamic.intermediate_shapes)} intermediates"
         return
     for step, program in zip(spec.steps, programs, strict=True):
-        of_program = [tensor.shape for tensor in program.tensors] if program.dynamic is None else program.dynamic.shapes
+        of_program = (
+            [tensor.host_shape for tensor in program.tensors] if program.dynamic is None else program.dynamic.shapes
+        )
         for index, dims in zip(step.tensors, of_program, strict=True):
             if shapes[index] != dims and any(map(names_in, (*dims, *shapes[index]))):
                 yield f"{step.program} with another shape of {spec.all_tensors[index].name!r} than the sequence"

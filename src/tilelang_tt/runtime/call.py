@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Code, ExecutionError, ProgramError, nearest
-from ..program.relaunch import has_work
+from ..program.relaunch import has_work, host_shape
 from ..program.spec import ProgramSpec
 from .host_tensors import HostTensor, allocate, bind, is_torch, unknown
 from .report import RunReport, SequenceReport, no_work
@@ -98,11 +98,14 @@ def shapes_given(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> li
 
 
 def shapes_of(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
-    """The shapes of tensors for all parameters, by their rank: ttnn keeps a vector [n] as the matrix [1, n], too."""
+    """The shapes of tensors for all parameters, in the order of the caller's dimensions and by their rank: ttnn tensors
+    are in the order of storage, and a vector [n] may be the matrix [1, n]."""
     shapes: list[tuple[int, ...] | None] = []
     for parameter, tensor in zip(spec.tensors, tensors, strict=True):
         found = getattr(tensor, "shape", None)
         shape = None if found is None or spec.dynamic is None else tuple(found)
+        if shape is not None and is_ttnn(tensor):
+            shape = host_shape(parameter, shape)
         shapes.append(shape[1:] if shape and len(parameter.shape) == 1 and shape[:-1] == (1,) else shape)
     return shapes
 

@@ -16,6 +16,7 @@ from ..language import tile_ops
 from ..language.kernel import tensor_params, tensor_uses
 from ..language.plain import plain_attrs
 from ..language.source import location_of
+from ..language.symbols import Symbols, symbols_of
 from ..layout.storage import Part, StorageView, TensorUse, choose_view, rows_to_pick
 
 
@@ -61,15 +62,13 @@ def _groups(functions: Mapping[Any, Any]) -> list[list[Any]]:
 def _views(funcs: Sequence[tirx.PrimFunc]) -> dict[str, tuple[StorageView, tuple[Part, ...]]]:
     """By name, the tensors that are to be stored as views of themselves, which suit all ``funcs``."""
     uses: dict[str, list[TensorUse]] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int | None, ...]] = {}
     picked: set[str] = set()
     for func in funcs:
         analyzer = _bound_variables(func)
         for buffer in tensor_params(func):
             name = str(buffer.name)
-            if not all(isinstance(size, tirx.IntImm) for size in buffer.shape):
-                continue
-            shapes[name] = tuple(int(size) for size in buffer.shape)
+            shapes[name] = tuple(int(size) if isinstance(size, tirx.IntImm) else None for size in buffer.shape)
             regions, is_picked = tensor_uses(func, buffer)
             picked |= {name} if is_picked else set()
             uses.setdefault(name, []).extend(
@@ -77,7 +76,7 @@ def _views(funcs: Sequence[tirx.PrimFunc]) -> dict[str, tuple[StorageView, tuple
             )
     views: dict[str, tuple[StorageView, tuple[Part, ...]]] = {}
     for name, shape in shapes.items():
-        chosen = choose_view(shape, rows_to_pick(shape) if name in picked and not uses[name] else uses[name])
+        chosen = _chosen(shape, rows_to_pick(shape) if name in picked and not uses[name] else uses[name])
         if chosen is not None:
             views[name] = chosen
     return views
@@ -89,25 +88,53 @@ def _rewritten(func: tirx.PrimFunc, views: Mapping[str, tuple[StorageView, tuple
     for buffer in tensor_params(func):
         if str(buffer.name) in views:
             view, parts = views[str(buffer.name)]
-            check_layout(func, buffer, view.stored_shape)
-            replacement = tirx.decl_buffer(view.stored_shape, buffer.dtype, str(buffer.name), span=buffer.span)
+            dims = [_size(part, buffer) for part in parts]
+            check_layout(func, buffer, dims)
+            replacement = tirx.decl_buffer(dims, buffer.dtype, str(buffer.name), span=buffer.span)
             stored[buffer] = _Stored(view, parts, replacement)
     if not stored:
         return func
     body = _with_accesses(func.body, stored, _bound_variables(func))
     buffers = {param: stored[b].buffer if b in stored else b for param, b in func.buffer_map.items()}
-    given = plain_attrs(func)
     rewritten = tirx.PrimFunc(func.params, body, func.ret_type, buffers, func.attrs, func.span)
+    symbols = symbols_of(func)
     return rewritten.with_attr(
         {
-            f"{attrs.STORAGE_PREFIX}{buffer.name}": {
-                "shape": given.get(f"{attrs.STORAGE_PREFIX}{buffer.name}", {}).get("shape", list(entry.view.shape)),
-                "split": list(entry.view.split),
-                "order": list(entry.view.order),
-            }
+            f"{attrs.STORAGE_PREFIX}{buffer.name}": _noted(func, buffer, entry, symbols)
             for buffer, entry in stored.items()
         }
     )
+
+
+def _chosen(shape: tuple[int | None, ...], uses: Sequence[TensorUse]) -> tuple[StorageView, tuple[Part, ...]] | None:
+    """The view that a tensor is stored as, None for the tensor as it is.
+
+    Of a tensor of symbolic sizes only the order changes, and only where blocks span others than its last two
+    dimensions: all else is done with rows and elements of it.
+    """
+    chosen = choose_view(shape, uses)
+    if chosen is None or None not in shape:
+        return chosen
+    spans = any(extent > 1 for use in uses for extent in use.extents[:-2])
+    in_order = all(part.kind == "whole" for part in chosen[1])
+    return chosen if spans and in_order else None
+
+
+def _size(part: Part, buffer: tirx.Buffer) -> tirx.PrimExpr | int:
+    """The size of a stored dimension."""
+    if part.size is not None:
+        return part.size
+    assert part.axis is not None
+    return buffer.shape[part.axis]
+
+
+def _noted(func: tirx.PrimFunc, buffer: tirx.Buffer, entry: _Stored, symbols: Symbols) -> dict[str, list[Any]]:
+    """What ``tt.storage.<name>`` says, at the representative sizes; a view that was noted before is stored anew."""
+    before = plain_attrs(func).get(f"{attrs.STORAGE_PREFIX}{buffer.name}", {})
+    shape = before.get("shape") or [symbols.value(size) for size in buffer.shape]
+    order = list(entry.view.order)
+    sizes = dict(zip(order, (symbols.value(size) for size in entry.buffer.shape), strict=True))
+    return {"shape": shape, "split": [sizes[axis] for axis in range(len(order))], "order": order}
 
 
 def _bound_variables(func: tirx.PrimFunc) -> arith.Analyzer:
@@ -129,7 +156,7 @@ def _step(first: tirx.PrimExpr, analyzer: arith.Analyzer) -> int:
     return math.gcd(int(known.coeff), int(known.base))
 
 
-def check_layout(func: tirx.PrimFunc, buffer: tirx.Buffer, stored_shape: Sequence[int]) -> None:
+def check_layout(func: tirx.PrimFunc, buffer: tirx.Buffer, stored_shape: Sequence[Any]) -> None:
     """Refuse shards of a tensor that is stored as ``stored_shape``, another than its own."""
     layout: Mapping[str, Any] = plain_attrs(func).get(attrs.USER_LAYOUT, {}).get(str(buffer.name), {})
     if layout.get("layout") == "sharded":
