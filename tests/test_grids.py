@@ -167,6 +167,33 @@ def test_device_memory_that_nobody_wrote_is_no_number():
     assert b[32:].isnan().all()
 
 
+def test_names_bound_in_front_of_a_grid_and_memory_allocated_inside_of_one():
+    @T.prim_func
+    def times(A: T.Tensor((64, 32), "float32"), n: T.Tensor((1,), "int32"), B: T.Tensor((64, 32), "float32")):
+        count = n[0]
+        W = T.alloc_global((64, 32), "float32")
+        with T.Kernel(2, threads=128) as bx:
+            unread = T.alloc_global((64, 32), "float32")
+            S = T.alloc_shared((32, 32), "float32")
+            T.copy(A[bx * 32, 0], S)
+            T.copy(S, W[bx * 32, 0])
+            T.copy(S, unread[bx * 32, 0])
+        with T.Kernel(2, threads=128) as bx:
+            S = T.alloc_shared((32, 32), "float32")
+            total = T.alloc_fragment((32, 32), "float32")
+            T.copy(W[bx * 32, 0], S)
+            T.clear(total)
+            for _ in T.serial(count):
+                for i, j in T.Parallel(32, 32):
+                    total[i, j] += S[i, j]
+            T.copy(total, B[bx * 32, 0])
+
+    program = tt.compile(times, out_idx=-1)
+    a = torch.randn(64, 32)
+    torch.testing.assert_close(program(a, torch.tensor([3], dtype=torch.int32)), a * 3)
+    assert [[t.name for t in p.spec.tensors] for p in program.programs] == [["A", "W", "unread"], ["n", "B", "W"]]
+
+
 # ---- what is told of it --------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ def without_early_binds(func: tirx.PrimFunc) -> tirx.PrimFunc:
     write."""
     loops = [loop.loop_var for loop in nodes(func.body, tirx.For)]
     early: dict[tirx.Var, tirx.PrimExpr] = {}
-    _collect(func.body, loops, early, _never_written(func))
+    _collect(func.body, loops, early, never_written(func))
     if not early:
         return func
 
@@ -55,7 +55,7 @@ def _collect(
         _collect(node.body, closed, early, constant)
 
 
-def _never_written(func: tirx.PrimFunc) -> list[tirx.Buffer]:
+def never_written(func: tirx.PrimFunc) -> list[tirx.Buffer]:
     """The tensors that ``func`` does not write."""
     regions = [call for call in nodes(func.body, tirx.Call) if str(getattr(call.op, "name", "")) == "tl.region"]
     written = [call.args[0].buffer for call in regions if int(call.args[1].value) & 2]

@@ -15,6 +15,7 @@ from tvm import tirx
 from .. import attrs
 from ..errors import Code, ScheduleError, UnsupportedError
 from ..language import tile_ops
+from ..language.early_binds import never_written
 from ..language.kernel import is_block_loop, kernel_name, read_kernel, tensor_params
 from ..language.nodes import is_one_of, nodes
 from ..language.plain import plain_attrs
@@ -76,24 +77,30 @@ def device_memory(func: tirx.PrimFunc) -> list[tirx.Buffer]:
 
 
 def _launches(func: tirx.PrimFunc) -> list[tirx.Stmt]:
-    """What is launched: each grid, with the names that are bound in front of it."""
+    """What is launched: each grid, with the values of the names that are bound in front of it."""
     body = func.body
     while isinstance(body, (tirx.SBlockRealize, tirx.AttrStmt)):
         body = body.block.body if isinstance(body, tirx.SBlockRealize) else body.body
-    names: list[tirx.Stmt] = []
+    names: dict[tirx.Var, tirx.PrimExpr] = {}
     launches: list[tirx.Stmt] = []
     others: list[tirx.Stmt] = []
     for statement in body.seq if isinstance(body, tirx.SeqStmt) else [body]:
         if isinstance(statement, tirx.For) and is_block_loop(statement):
-            launches.append(tirx.SeqStmt([*names, statement]) if names else statement)
-        elif isinstance(statement, tirx.Bind) and not nodes(statement.value, tirx.BufferLoad):
-            names.append(statement)
+            launches.append(tirx.stmt_functor.substitute(statement, names) if names else statement)
+        elif isinstance(statement, tirx.Bind) and _holds_throughout(statement.value, func):
+            names[statement.var] = tirx.stmt_functor.substitute(statement.value, names)
         else:
             others.append(statement)
     # A function without any grid is refused by who looks for its grid.
     if others and nodes(func.body, tirx.For) and any(map(is_block_loop, nodes(func.body, tirx.For))):
         raise _outside(func, others[0])
     return launches if launches else [body]
+
+
+def _holds_throughout(value: tirx.PrimExpr, func: tirx.PrimFunc) -> bool:
+    """Whether ``value`` is the same for every grid: it reads no tensor that one of them writes."""
+    loads = nodes(value, tirx.BufferLoad)
+    return not loads or all(is_one_of(load.buffer, never_written(func)) for load in loads)
 
 
 def _outside(func: tirx.PrimFunc, statement: tirx.Stmt) -> UnsupportedError:
@@ -143,7 +150,7 @@ def _tensors(
     symbols: Symbols,
 ) -> list[tirx.Buffer]:
     """The tensors of a grid: those that it uses, and those that tell the sizes that it needs at launch."""
-    used = tirx.analysis.undefined_vars(launch, [])
+    used = tirx.analysis.undefined_vars(_without_device_memory(launch), [])
     tensors = [buffer for buffer in [*tensor_params(func), *memory] if is_one_of(buffer.data, used)]
     tensors += extra
     needed = [var for var in symbols.variables.values() if is_one_of(var, [*used, *_size_vars(tensors)])]
