@@ -23,7 +23,7 @@ class Row:
 ROWS: list[Row] = []
 # A bfloat16 output is rounded by up to half of 2**-8. The matrix engine, which also sums, cuts float32 operands to TF32
 # (up to 2**-10) and aligns products to 12 bits (3.4e-4 of the largest output, measured).
-TOLERANCE = {"bfloat16": 2**-8, "float32": 2**-9, "int32": 0}
+TOLERANCE = {"bfloat16": 2**-8, "float32": 2**-9, "int32": 0, "bool": 0, "int8": 0, "uint8": 0}
 
 
 def supported(section, construct):
@@ -69,6 +69,10 @@ def check(func, reference, out_idx=-1, *, tolerance=None, inputs=None, layout=No
 
 
 def random_tensor(shape, dtype):
+    if dtype == "bool":
+        return torch.rand(*shape) > 0.5
+    if dtype in ("int8", "uint8"):
+        return torch.randint(0, 256, tuple(shape)).to(getattr(torch, dtype))
     if dtype == "int32":
         return torch.randint(-1000, 1000, tuple(shape), dtype=torch.int32)
     return torch.randn(*shape).to(getattr(torch, dtype))

@@ -28,8 +28,10 @@ class Example:
         buffers = [self.kernel.buffer_map[param] for param in self.kernel.params]
         drawn = {}
         for buffer in buffers[: -self.outputs]:
-            shape, dtype = [int(dim) for dim in buffer.shape], getattr(torch, str(buffer.dtype))
-            drawn[str(buffer.name)] = self.inputs.get(str(buffer.name), torch.randn(shape).to(dtype))
+            shape, name = [int(dim) for dim in buffer.shape], str(buffer.name)
+            dtype = getattr(torch, str(buffer.dtype).replace("custom[tfloat32]", "float32"))
+            numbers = torch.randn(shape) if dtype.is_floating_point else torch.randint(0, 256, shape) % 250
+            drawn[name] = self.inputs.get(name, (numbers % 2 if dtype == torch.bool else numbers).to(dtype))
         return drawn
 
 

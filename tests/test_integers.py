@@ -282,8 +282,8 @@ def test_broadcast():
 
 
 def test_a_cast_to_a_dtype_without_tiles_is_refused():
-    with pytest.raises(UnsupportedError, match="a cast to int8 is not supported"):
-        tt.compile(element_wise(lambda a, b, i, j: T.cast(T.cast(a, "int8"), Z) + b))
+    with pytest.raises(UnsupportedError, match="a cast to int16 is not supported"):
+        tt.compile(element_wise(lambda a, b, i, j: T.cast(T.cast(a, "int16"), Z) + b))
 
 
 @pytest.mark.parametrize(
@@ -293,9 +293,6 @@ def test_a_cast_to_a_dtype_without_tiles_is_refused():
         ("uint16", "use int32"),
         ("int16", "use int32"),
         ("int64", "use int32"),
-        ("uint8", "use int32"),
-        ("int8", "use int32"),
-        ("bool", "keep a mask as int32 or bfloat16"),
         ("float8_e4m3fn", "use bfloat16"),
         ("float64", "use float32"),
     ],
@@ -313,3 +310,30 @@ def test_other_dtypes_are_refused_by_name_and_line(dtype, hint):
     assert error.value.code is Code.UNSUPPORTED
     assert hint in (error.value.hint or "")
     assert error.value.location is not None
+
+
+def test_casts_and_comparisons_of_float32_take_all_of_its_bits():
+    @T.prim_func
+    def kernel(
+        A: T.Tensor((64, 64), "float32"),
+        B: T.Tensor((64, 64), "float32"),
+        C: T.Tensor((64, 64), Z),
+        E: T.Tensor((64, 64), "bfloat16"),
+    ):
+        with T.Kernel(2, threads=128) as bx:
+            a, b = T.alloc_fragment((32, 64), "float32"), T.alloc_fragment((32, 64), "float32")
+            c, e = T.alloc_fragment((32, 64), Z), T.alloc_fragment((32, 64), "bfloat16")
+            T.copy(A[bx * 32, 0], a)
+            T.copy(B[bx * 32, 0], b)
+            for i, j in T.Parallel(32, 64):
+                c[i, j] = T.cast(a[i, j], Z)
+                e[i, j] = T.if_then_else(a[i, j] > b[i, j], T.floor(a[i, j] / 65536), T.bfloat16(-1))
+            T.copy(c, C[bx * 32, 0])
+            T.copy(e, E[bx * 32, 0])
+
+    torch.manual_seed(0)
+    a = torch.randint(-(2**23), 2**23, (64, 64)).float()
+    b = a + torch.randint(-1, 2, (64, 64))
+    c, e = tt.compile(kernel, out_idx=[2, 3])(a, b)
+    assert torch.equal(c, a.int())
+    assert torch.equal(e.float(), torch.where(a > b, (a / 65536).floor(), -1.0))

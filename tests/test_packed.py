@@ -38,6 +38,8 @@ def test_groups_of_other_sizes(sizes):
 @supported("Packed tensors", "blocks that begin at any row, also in front of a tensor's first and past its last")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_blocks_at_any_row(dtype):
+    # Sums of float32 are cut: their error is relative to the largest, which is small for some inputs.
+    torch.manual_seed(0)
     run(*packed_kernels.blocks_at_any_row(dtype=dtype))
 
 

@@ -63,6 +63,9 @@ MULTICAST: Final = "tt.multicast"
 # as expressions (see sizes.py).
 DYNAMIC: Final = "tt.dynamic"
 
+# Written in front of all passes for a tensor of a dtype that the engines do not compute with: the caller's dtype.
+HOST_PREFIX: Final = "tt.host."
+
 # Written by InferTTStorage for a tensor that is stored as a view of itself (layout/storage.py): shape, split and order.
 STORAGE_PREFIX: Final = "tt.storage."
 

@@ -19,6 +19,7 @@ from .language.early_binds import without_early_binds
 from .language.im2col import without_im2col
 from .language.kernel import TensorAccess, kernel_name, read_kernel, tensor_params
 from .language.plain import plain_attrs
+from .language.read_through import integers_read_through
 from .language.region_sizes import with_constant_sizes
 from .language.source import location_of
 from .language.symbols import symbols_of
@@ -35,6 +36,7 @@ from .transform.lower_atomic_adds_tt import LowerAtomicAddsTT
 from .transform.pipeline import TTPipeline
 from .transform.scalar_parameters import numbers_as_tensors
 from .transform.split_grids_tt import SplitGridsTT, split_grids
+from .transform.stand_in_dtypes import with_stand_in_dtypes
 from .transform.workload import workload_of
 
 OUT_IDX_ATTR = "tilelang_out_idx"
@@ -79,6 +81,7 @@ def compile(
             hint="pass kernel.get_tir(...) of a @tilelang.jit kernel" if hasattr(func, "get_tir") else None,
         )
     func = numbers_as_tensors(without_early_binds(without_im2col(with_constant_sizes(func))))
+    func = with_stand_in_dtypes(integers_read_through(func))
     chip = device_of(plain_attrs(func), device)
     outputs = _outputs(func, out_idx)
     if layout:

@@ -51,7 +51,6 @@ FLOATS = ("bfloat16", "float16", "float32")
 
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "bool": "keep a mask as int32 or bfloat16, 1 and 0, and compare it with 0",
         "uint": "use int32",
         "int": "use int32",
         "float8": "use bfloat16: the engines have no tiles of 8-bit floats",

@@ -34,6 +34,7 @@ import kernels
 import packed_kernels
 import part_kernels
 import picked_part_kernels
+import small_integer_kernels
 import stacked_kernels
 import written_part_kernels
 
@@ -56,6 +57,7 @@ TOLERANCE = 2e-3
 EXACT = 0.0
 # Packing rounds to half a unit in the last place of the output's mantissa.
 ROUNDING = {"bfloat16": 2.0**-8, "float32": 2.0**-24, "int32": 0.0, "float16": 2.0**-11}
+ROUNDING |= {"bool": 0.0, "int8": 0.0, "uint8": 0.0}
 
 Tensors = dict[str, np.ndarray]
 
@@ -402,8 +404,9 @@ def control(name: str, example: control_kernels.Example, **options: Any) -> Case
     results = results if isinstance(results, list) else [results]
     names = [str(example.kernel.buffer_map[param].name) for param in example.kernel.params[-example.outputs :]]
     expected = {name: value.numpy().astype(np.float32) for name, value in zip(names, results, strict=True)}
-    inputs = {name: value.float().numpy().astype(DTYPES[str(value.dtype)[6:]]) for name, value in given.items()}
-    inputs |= {name: value.numpy() for name, value in given.items() if value.dtype == torch.int32}
+    floats = {name: value for name, value in given.items() if value.dtype.is_floating_point}
+    inputs = {name: value.float().numpy().astype(DTYPES[str(value.dtype)[6:]]) for name, value in floats.items()}
+    inputs |= {name: value.numpy() for name, value in given.items() if not value.dtype.is_floating_point}
     return Case(name, example.kernel, inputs, expected, **options)
 
 
@@ -413,6 +416,12 @@ def function_cases() -> Iterator[Case]:
         expected = group.reference(*(operand.double() for operand in group.operands)).float().numpy()
         inputs = {"A": a} | ({"B": b[0]} if b else {})
         yield Case(f"functions_{name}", group.kernel(), inputs, {"C": expected}, max(group.tolerance, TOLERANCE))
+
+
+def small_integer_cases() -> Iterator[Case]:
+    """Masks and integers of 8 bits."""
+    for name, made in small_integer_kernels.ALL.items():
+        yield control(f"small_{name}", control_kernels.Example(*made()))
 
 
 def part_cases() -> Iterator[Case]:
@@ -735,6 +744,7 @@ FAMILIES: tuple[Callable[[], Iterator[Case]], ...] = (
     gather_cases,
     packed_cases,
     part_cases,
+    small_integer_cases,
     dynamic_cases,
     grid_cases,
 )

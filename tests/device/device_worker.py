@@ -41,8 +41,8 @@ def upload_among_garbage(spec: TensorSpec, array: np.ndarray, device: Any) -> An
     ttnn = ttnn_api().ttnn
     shape = (1, *spec.shape) if len(spec.shape) == 1 else spec.shape
     stored = (*shape[:-2], *(-(-size // TILE) * TILE for size in shape[-2:]))
-    kind = array.dtype if array.dtype.kind in "iu" else np.dtype(np.float32)
-    padded = np.full(stored, 1 << 20 if kind.kind in "iu" else np.nan, kind)
+    whole_numbers = spec.data_format in ("Int32", "UInt32")
+    padded = np.full(stored, 1 << 20 if whole_numbers else np.nan, np.int32 if whole_numbers else np.float32)
     padded[..., : shape[-2], : shape[-1]] = array.reshape(shape)
     if spec.data_format in BLOCK_FORMATS:
         # Elements share exponents with their neighbours, so these are repeated: larger ones would change them.

@@ -116,7 +116,7 @@ def _tensor_spec(tensor: TensorInfo, plain: Mapping[str, Any], shards: Mapping[s
     return TensorSpec(
         name=tensor.name,
         shape=tensor.shape,
-        dtype=tensor.dtype,
+        dtype=plain.get(f"{attrs.HOST_PREFIX}{tensor.name}", tensor.dtype),
         data_format=storage_format(layout["dtype"]),
         memory=layout["memory"],
         direction=tensor.direction,

@@ -133,7 +133,7 @@ class _Arithmetic:
             return
         region, _, kind, dim = call.args[:4]
         source, bits = _buffer(region), self._held_by(_buffer(region))
-        rows = int(dim.value) == len(source.shape) - 1
+        rows = int(dim.value) % len(source.shape) == len(source.shape) - 1
         if rows or _is_vector(source):
             yield Product(bits, 1)
         if not rows and "sum" in str(kind.value):

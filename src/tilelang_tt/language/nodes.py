@@ -11,7 +11,7 @@ from tvm import arith, tirx
 Node = TypeVar("Node")
 
 
-def nodes(root: Any, kind: type[Node]) -> list[Node]:
+def nodes(root: Any, kind: type[Node] | tuple[type[Node], ...]) -> list[Node]:
     """Every node of ``kind`` in ``root``, what is inside first."""
     found: list[Node] = []
 

@@ -62,9 +62,10 @@ def element_expr(expr: tirx.PrimExpr, loops: Sequence[tirx.For], regions: Region
         return _comparison(expr, loops, regions)
     if isinstance(expr, tirx.And) and _is_infinity_test(expr):
         return Unary("isinf", element_expr(expr.b.a.args[0], loops, regions))
-    if isinstance(expr, (tirx.And, tirx.Or)):
-        op = "min" if isinstance(expr, tirx.And) else "max"
-        return Binary(op, element_expr(expr.a, loops, regions), element_expr(expr.b, loops, regions))
+    if isinstance(expr, (tirx.And, tirx.Or)) or _is_logic(expr):
+        a, b = expr.args if isinstance(expr, tirx.Call) else (expr.a, expr.b)
+        op = "min" if isinstance(expr, tirx.And) or _is_call(expr, "bitwise_and") else "max"
+        return Binary(op, element_expr(a, loops, regions), element_expr(b, loops, regions))
     if isinstance(expr, tirx.Not):
         return Unary("eqz", element_expr(expr.a, loops, regions))
     if _is_integer(expr):
@@ -100,6 +101,11 @@ def _is_infinity_test(expr: tirx.And) -> bool:
     if not (isinstance(a, tirx.EQ) and isinstance(b, tirx.Not) and _is_call(a.a, "fabs") and _is_call(b.a, "isnan")):
         return False
     return same_expr(a.a.args[0], b.a.args[0]) and isinstance(a.b, tirx.FloatImm) and a.b.value == math.inf
+
+
+def _is_logic(expr: Any) -> bool:
+    """Whether ``expr`` is ``a & b`` or ``a | b`` of conditions."""
+    return str(expr.dtype) == "bool" and (_is_call(expr, "bitwise_and") or _is_call(expr, "bitwise_or"))
 
 
 def _is_call(expr: Any, name: str) -> bool:

@@ -40,6 +40,20 @@ def evaluate(ctx: Context, value: Value, target: Tiles) -> None:
         _evaluate_batches(ctx, plan, target)
 
 
+_TELLING = frozenset({*metalium.COMPARE, "float32_to_int32", "floor", "ceil", "trunc", "nearbyint"})
+"""Operations that tell numbers apart which are next to one another."""
+
+
+def _unpack_in_full(plan: Schedule, result: DataFormat) -> None:
+    """Float32 operands of the vector engine go to DST with all their bits where the result may need them."""
+    if result not in ("Float32", "Int32") and all(step.op not in _TELLING for step in plan.steps):
+        return
+    for step in plan.steps:
+        buffer = step.operands[0].tiles.cb if step.kind == "fetch" else None
+        if buffer is not None and buffer.data_format == "Float32":
+            buffer.unpack_to_dest_fp32 = True
+
+
 _IN_16_BITS = frozenset({"fetch", "held", "broadcast", "matrix", "fill", "unary", "scalar", "binary", "product"})
 """The kinds of steps that a DST of bfloat16 takes: numbers of elements, for one, would not be whole in it."""
 
@@ -180,10 +194,12 @@ def _finish(
 ) -> None:
     """Apply ``steps`` to ``tiles``, tile t being in register t; the scratch registers behind them serve one tile after
     the other."""
+    assert target.cb is not None
+    _unpack_in_full(plan, target.cb.data_format)
 
     def apply(step: Step, number: int) -> None:
         row, col = tiles[number]
-        _apply(ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, row, col, target)
+        _apply(ctx, step, lambda virtual: number if virtual == 0 else len(tiles) - 1 + virtual, row, col)
 
     if plan.registers == 1:
         for step in steps:
@@ -246,6 +262,7 @@ def _evaluate_around_products(ctx: Context, plan: Schedule, target: Tiles) -> No
 
 def _evaluate_batches(ctx: Context, plan: Schedule, target: Tiles) -> None:
     assert target.cb is not None
+    _unpack_in_full(plan, target.cb.data_format)
     batch = largest_divisor(target.cols, ctx.dst_tiles // plan.registers)
     compute = ctx.compute
     compute.open_loop("i", target.rows)
@@ -254,18 +271,18 @@ def _evaluate_batches(ctx: Context, plan: Schedule, target: Tiles) -> None:
     for step in plan.steps:
         for tile in range(batch):
             first = tile * plan.registers
-            _apply(ctx, step, lambda register, first=first: first + register, "i", plus("j", tile), target)
+            _apply(ctx, step, lambda register, first=first: first + register, "i", plus("j", tile))
     moves = [(tile * plan.registers + plan.result, target.index("i", plus("j", tile))) for tile in range(batch)]
     ctx.hand_to_packer(target.cb, moves)
     compute.close_loop()
     compute.close_loop()
 
 
-def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, col: str, target: Tiles) -> None:
+def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, col: str) -> None:
     """Emit one step for the tile at (row, col); ``register`` maps virtual registers to DST."""
     out = register(step.out)
     if step.kind == "fetch":
-        _fetch(ctx, step.operands[0], out, row, col, target)
+        _fetch(ctx, step.operands[0], out, row, col)
     elif step.kind == "broadcast":
         _broadcast(ctx, step.operands[0], out, col)
     elif step.kind == "product":
@@ -281,7 +298,7 @@ def _apply(ctx: Context, step: Step, register: Callable[[int], int], row: str, c
         _sfpu(ctx, metalium.SCALAR[step.op], a=out, bits=float_bits(step.number))
     elif step.kind == "numbers":
         tiles = ctx.indices("row" if step.op == "row" else "column")
-        _fetch(ctx, Operand(tiles, step.op, "single"), out, row, col, target)
+        _fetch(ctx, Operand(tiles, step.op, "single"), out, row, col)
     elif step.kind == "offset":
         assert step.indices is not None
         _sfpu(ctx, metalium.SCALAR["add"], a=out, bits=_offset(step.indices, row, col))
@@ -314,13 +331,10 @@ def _sfpu(ctx: Context, op: metalium.SfpuOp, a: int, b: int = 0, c: int = 0, bit
     ctx.compute.line(op.call.format(a=a, b=b, c=c, bits=bits) + ";")
 
 
-def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str, target: Tiles) -> None:
+def _fetch(ctx: Context, operand: Operand, out: int, row: str, col: str) -> None:
     buffer = operand.tiles.cb
     assert buffer is not None
-    assert target.cb is not None
     ctx.headers.add(metalium.COPY_HEADER)
-    if buffer.data_format == target.cb.data_format == "Float32":
-        buffer.unpack_to_dest_fp32 = True
     ctx.math("copy", (buffer,), f"reconfig_data_format_srca({buffer.name});", f"copy_init({buffer.name});")
     ctx.compute.line(f"copy_tile({buffer.name}, {operand.index(row, col)}, {out});")
 

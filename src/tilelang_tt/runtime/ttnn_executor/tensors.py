@@ -39,7 +39,7 @@ def upload(spec: TensorSpec, array: np.ndarray, device: Any) -> Any:
     # rounded by ttnn itself.
     stored = FORMAT_DTYPES.get(spec.data_format)
     values = array if stored is None else array.astype(stored, copy=False)
-    values = np.ascontiguousarray(values, None if array.dtype.kind == "i" else np.float32)
+    values = np.ascontiguousarray(values, None if values.dtype.kind == "i" else np.float32)
     host = ttnn.Tensor(values, data_type=api.data_format(spec.data_format), layout=ttnn.TILE_LAYOUT)
     with device_faults("copying a tensor to the device", spec.name):
         return host.to(device, memory_config(spec))
