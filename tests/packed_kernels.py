@@ -1,6 +1,8 @@
 """Kernels on blocks of tensors that begin at any element, as lengths and offsets in other tensors say: each with its
 inputs, what its outputs held before, and what they hold then, for the emulator's tests and for those on chips."""
 
+from itertools import pairwise
+
 import tilelang.language as T
 import torch
 
@@ -173,3 +175,75 @@ def columns_at_any_place(columns=100, starts=(-3, 20, 64, 87), rows_at=(5, 0, 33
         part = slice(max(0, s + 3), min(columns, s + 15))
         e[r : min(96, r + 25), part] = 2 * a[r : min(96, r + 25), part].double()
     return kernel, [a, integers(*starts), integers(*rows_at)], [torch.cat(blocks), e]
+
+
+def attention(heads=2, dim=64, block=64, total=200, dtype=D):
+    """Packed sequences, causal, each of queries aligned with the last of its keys; the longest's length is a number."""
+    scale = dim**-0.5 * 1.44269504
+
+    @T.prim_func
+    def kernel(
+        Q: T.Tensor((total, heads, dim), dtype),
+        K: T.Tensor((total, heads, dim), dtype),
+        V: T.Tensor((total, heads, dim), dtype),
+        Queries: T.Tensor((4,), INT),
+        Keys: T.Tensor((4,), INT),
+        longest: T.int32,
+        O: T.Tensor((total, heads, dim), dtype),  # noqa: E741
+    ):
+        with T.Kernel(T.ceildiv(longest, block), heads, 3, threads=128) as (bx, by, bz):
+            q = T.alloc_shared((block, dim), dtype)
+            k = T.alloc_shared((block, dim), dtype)
+            v = T.alloc_shared((block, dim), dtype)
+            s = T.alloc_fragment((block, block), F)
+            p = T.alloc_fragment((block, block), dtype)
+            o = T.alloc_fragment((block, dim), F)
+            largest = T.alloc_fragment((block,), F)
+            before = T.alloc_fragment((block,), F)
+            part = T.alloc_fragment((block,), F)
+            total_of = T.alloc_fragment((block,), F)
+            queries = Queries[bz + 1] - Queries[bz]
+            keys = Keys[bz + 1] - Keys[bz]
+            T.copy(Q[Queries[bz] + bx * block : Queries[bz] + bx * block + block, by, :], q)
+            T.fill(o, 0)
+            T.fill(total_of, 0)
+            T.fill(largest, -1e30)
+            for step in T.Pipelined(T.ceildiv(keys, block), num_stages=2):
+                T.copy(K[Keys[bz] + step * block : Keys[bz] + step * block + block, by, :], k)
+                T.copy(V[Keys[bz] + step * block : Keys[bz] + step * block + block, by, :], v)
+                for i, j in T.Parallel(block, block):
+                    s[i, j] = T.if_then_else(
+                        bx * block + i + keys - queries < step * block + j or step * block + j >= keys, -1e30, 0
+                    )
+                T.gemm(q, k, s, transpose_B=True)
+                T.copy(largest, before)
+                T.reduce_max(s, largest, dim=1, clear=False)
+                for i, j in T.Parallel(block, block):
+                    s[i, j] = T.exp2((s[i, j] - largest[i]) * scale)
+                T.reduce_sum(s, part, dim=1)
+                for i in T.Parallel(block):
+                    total_of[i] = total_of[i] * T.exp2((before[i] - largest[i]) * scale) + part[i]
+                for i, j in T.Parallel(block, dim):
+                    o[i, j] *= T.exp2((before[i] - largest[i]) * scale)
+                T.copy(s, p)
+                T.gemm(p, v, o)
+            for i, j in T.Parallel(block, dim):
+                o[i, j] /= total_of[i]
+            for i, j in T.Parallel(block, dim):
+                if bx * block + i < queries:
+                    O[Queries[bz] + bx * block + i, by, j] = o[i, j]
+
+    return kernel
+
+
+def attention_call(queries, keys, longest=None, heads=2, dim=64, total=200, dtype=D):
+    """Inputs of :func:`attention` for sequences that begin and end there, and its output."""
+    q, k, v = (random(total, heads, dim, dtype=dtype) for _ in range(3))
+    longest = max(b - a for a, b in pairwise(queries)) if longest is None else longest
+    expected = torch.full((total, heads, dim), BEFORE, dtype=torch.double)
+    for (a, b), (c, d) in zip(pairwise(queries), pairwise(keys), strict=True):
+        own_q, own_k, own_v = (x.double().transpose(0, 1) for x in (q[a:b], k[c:d], v[c:d]))
+        hidden = torch.ones(b - a, d - c).tril(d - c - (b - a)) == 0
+        weights = (own_q @ own_k.mT / dim**0.5).masked_fill(hidden, -torch.inf).softmax(-1)
+        expected[a:b] = (weights @ own_v).transpose(0, 1)
+    return [q, k, v, integers(*queries), integers(*keys), longest], expected

@@ -2,12 +2,13 @@
 
 import packed_kernels
 import pytest
+import tilelang
 import tilelang.language as T
 import torch
 from constructs import TOLERANCE, assert_close, refused, supported
 
 import tilelang_tt as tt
-from tilelang_tt.errors import UnsupportedError
+from tilelang_tt.errors import Code, ProgramError, UnsupportedError
 from tilelang_tt.layout import block_sharded
 
 
@@ -129,3 +130,56 @@ def test_stored_under_a_diagonal():
                     C[Starts[bx] + i, j] = a[i, j]
 
     return kernel
+
+
+@supported("Sizes known at launch", "parameters that are numbers, in the launch grid: `T.ceildiv(longest, 64)`")
+def test_a_number_in_the_launch_grid():
+    program = tt.compile(packed_kernels.attention(), schedule={"dynamic": {"longest": 130}})
+    places = (((1, 71, 80, 193), (0, 75, 84, 200)), ((0, 5, 9, 12), (0, 5, 9, 12)))
+    for at in places:
+        inputs, expected = packed_kernels.attention_call(*at)
+        found = torch.full(expected.shape, packed_kernels.BEFORE, dtype=torch.bfloat16)
+        program(*inputs, found)
+        assert_close(found, expected, 2**-7)
+    found = torch.full(expected.shape, packed_kernels.BEFORE, dtype=torch.bfloat16)
+    program(*inputs[:-1], 0, found)
+    assert (found == packed_kernels.BEFORE).all()
+
+
+def test_a_number_in_the_launch_grid_by_way_of_tilelang():
+    kernel = tilelang.compile(packed_kernels.attention(), target="tenstorrent")
+    inputs, expected = packed_kernels.attention_call((0, 5, 40, 110), (0, 5, 40, 110))
+    found = torch.full(expected.shape, packed_kernels.BEFORE, dtype=torch.bfloat16)
+    kernel(*inputs, found)
+    assert_close(found, expected, 2**-7)
+
+
+def test_what_is_no_number_does_not_decide_a_launch(tmp_path):
+    saved = tt.runtime.load(tt.compile(packed_kernels.attention()).save(tmp_path / "saved"))
+    inputs, expected = packed_kernels.attention_call((0, 5, 9, 12), (0, 5, 9, 12))
+    found = torch.full(expected.shape, packed_kernels.BEFORE, dtype=torch.bfloat16)
+    with pytest.raises(ProgramError, match="argument 'longest' is no integer") as error:
+        saved(*inputs[:-1], 5.5, found)
+    assert error.value.code is Code.ARGUMENT_DTYPE
+    saved(*inputs[:-1], torch.tensor([64], dtype=torch.int32), found)
+    assert_close(found, expected, 2**-7)
+
+
+@supported("Tensors", "parameters that are numbers, as bounds of loops and in indices")
+def test_numbers_as_bounds_and_indices():
+    @T.prim_func
+    def kernel(A: T.Tensor((100, 64), "float32"), n: T.int32, start: T.int32, C: T.Tensor((64, 64), "float32")):
+        with T.Kernel(2, threads=128) as bx:
+            a = T.alloc_shared((32, 64), "float32")
+            T.copy(A[start + bx * 32 : start + bx * 32 + 32, 0:64], a)
+            for _ in T.serial(n):
+                for i, j in T.Parallel(32, 64):
+                    a[i, j] = a[i, j] + 1
+            T.copy(a, C[bx * 32, 0])
+
+    program, a = tt.compile(kernel), packed_kernels.random(100, 64, dtype="float32")
+    wide = torch.cat([torch.zeros(20, 64), a, torch.zeros(100, 64)])
+    for n, start in ((0, 0), (3, 17), (2, -5), (1, 90)):
+        found = torch.zeros(64, 64)
+        program(a, n, start, found)
+        assert_close(found, wide[20 + start : 84 + start] + n)

@@ -196,36 +196,6 @@ def test_thread_indices():
     return kernel
 
 
-def with_a_number(action):
-    """A kernel with a parameter ``n`` that does ``action(A, A_shared, n)`` between its copies."""
-
-    @T.prim_func
-    def kernel(A: T.Tensor((64, 64), D), n: T.int32, C: T.Tensor((64, 64), D)):
-        with T.Kernel(1, threads=128) as bx:
-            A_shared = T.alloc_shared((64, 64), D)
-            T.copy(A[0, 0], A_shared)
-            action(A, A_shared, n)
-            T.copy(A_shared, C[0, 0])
-
-    return kernel
-
-
-@refused("Tensors", "parameters that are numbers, as bounds of loops", "and it bounds a loop")
-def test_a_number_as_a_bound():
-    @T.macro
-    def add_often(A, A_shared, n):
-        for _ in T.serial(n):
-            for i, j in T.Parallel(64, 64):
-                A_shared[i, j] = A_shared[i, j] + 1
-
-    return with_a_number(add_often)
-
-
-@refused("Tensors", "parameters that are numbers, as indices", "and it is an index of A")
-def test_a_number_as_an_index():
-    return with_a_number(lambda A, A_shared, n: T.copy(A[n * 32, 0], A_shared))
-
-
 @refused("Threads", "`T.alloc_local` of several elements", "buffer own of scope local is not supported")
 def test_thread_local_buffers():
     @T.prim_func

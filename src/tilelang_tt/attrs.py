@@ -62,6 +62,8 @@ MULTICAST: Final = "tt.multicast"
 # Of kernels with symbolic sizes: the sizes that the attributes above are for, and the launch grid and reduction steps
 # as expressions (see sizes.py).
 DYNAMIC: Final = "tt.dynamic"
+# The parameters that are numbers and decide the launch grid, by name: symbolic sizes whose value a call gives.
+NUMBERS: Final = "tt.numbers"
 
 # Written in front of all passes for a tensor of a dtype that the engines do not compute with: the caller's dtype.
 HOST_PREFIX: Final = "tt.host."

@@ -95,6 +95,7 @@ def compile(
     lowered = _functions(TTPipeline()(tvm.IRModule({kernel_name(grid): grid for grid in grids})))
     if attrs.GRID_OF not in plain_attrs(grids[0]):
         return _program(grids[0], lowered[0], chip, outputs)
+    _refuse_numbers(func)
     programs = [_program(grid, done, chip) for grid, done in zip(grids, lowered, strict=True)]
     parameters = [str(buffer.name) for buffer in tensor_params(func)]
     try:
@@ -104,6 +105,20 @@ def compile(
     for program in programs:
         check_l1_of_all(program.spec, made.spec.all_tensors)
     return made
+
+
+def _refuse_numbers(func: tirx.PrimFunc) -> None:
+    """Refuse numbers in one of several launch grids."""
+    numbers = plain_attrs(func).get(attrs.NUMBERS, ())
+    if numbers:
+        raise UnsupportedError(
+            Code.UNSUPPORTED,
+            f"parameter {numbers[0]} is a number and in one of several launch grids",
+            subject=str(numbers[0]),
+            expected="one T.Kernel",
+            hint="make it a constant of the function that makes the kernel",
+            location=location_of(func),
+        )
 
 
 def _functions(mod: tvm.IRModule) -> list[tirx.PrimFunc]:
@@ -151,7 +166,7 @@ def _dynamic(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> Dyn
     plain = plain_attrs(lowered)
     if attrs.DYNAMIC not in plain:
         return None
-    described = plain[attrs.DYNAMIC]
+    described, numbers = plain[attrs.DYNAMIC], tuple(plain.get(attrs.NUMBERS, ()))
     schedule = dict(plain.get(attrs.USER_SCHEDULE, {}))
     legacy_cores = plain_attrs(func).get(attrs.NUM_CORES)
     if legacy_cores is not None:
@@ -159,11 +174,15 @@ def _dynamic(func: tirx.PrimFunc, lowered: tirx.PrimFunc, device: Device) -> Dyn
     gx, gy, gz = (from_plain(size) for size in described["grid"])
     return DynamicSpec(
         sizes=dict(described["sizes"]),
-        shapes=tuple(_host_dims(tensor, plain) for tensor in read_kernel(func).tensors),
+        shapes=tuple(
+            (tensor.name,) if tensor.name in numbers else _host_dims(tensor, plain)
+            for tensor in read_kernel(func).tensors
+        ),
         grid=(gx, gy, gz),
         kt=from_plain(described["Kt"]),
         schedule=schedule,
         cores=launch_cores(WorkPartition.from_attrs(plain), device, parse_user_schedule(schedule)),
+        numbers=numbers,
     )
 
 

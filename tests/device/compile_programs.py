@@ -480,12 +480,19 @@ def packed_cases() -> Iterator[Case]:
         ):
             yield packed(f"packed_{make.__name__}_{dtype}", *make(dtype=dtype))
 
+    places = (((1, 71, 80, 193), (0, 75, 84, 200)), ((0, 5, 9, 12), (0, 5, 9, 12)))
+    calls = [packed_kernels.attention_call(*each) for each in places]
+    cases = [packed("", packed_kernels.attention(), inputs, [expected], tolerance=8e-3) for inputs, expected in calls]
+    cases[0].name, cases[0].more = "packed_attention", [(case.inputs, case.expected) for case in cases[1:]]
+    yield cases[0]
 
-def packed(name: str, func: Any, inputs: list[torch.Tensor], results: list[torch.Tensor], **options: Any) -> Case:
+
+def packed(name: str, func: Any, inputs: list[Any], results: list[torch.Tensor], **options: Any) -> Case:
     """A kernel of packed_kernels.py; what its outputs hold before is among the inputs."""
-    names = [str(func.buffer_map[param].name) for param in func.params]
-    dtypes = [str(func.buffer_map[param].dtype) for param in func.params]
-    values = [value.float().numpy() if value.is_floating_point() else value.numpy() for value in inputs]
+    params = [func.buffer_map.get(param, param) for param in func.params]
+    names, dtypes = [str(param.name) for param in params], [str(param.dtype) for param in params]
+    tensors = [value if isinstance(value, torch.Tensor) else torch.tensor([value]) for value in inputs]
+    values = [value.float().numpy() if value.is_floating_point() else value.numpy() for value in tensors]
     values += [np.full(tuple(value.shape), packed_kernels.BEFORE) for value in results]
     given = {name: value.astype(DTYPES[dtype]) for name, dtype, value in zip(names, dtypes, values, strict=True)}
     expected = [value.numpy().astype(np.float32) for value in results]

@@ -17,7 +17,7 @@ from tilelang_tt.formats import BLOCK_FORMATS, TILE
 from tilelang_tt.program import Program
 from tilelang_tt.program.spec import TensorSpec
 from tilelang_tt.runtime import load
-from tilelang_tt.runtime.call import call
+from tilelang_tt.runtime.call import call, shapes_of
 from tilelang_tt.runtime.tiles import dtype_of
 from tilelang_tt.runtime.ttnn_executor import call as executor
 from tilelang_tt.runtime.ttnn_executor.devices import close_device, current_device, device_of
@@ -68,8 +68,7 @@ def run_once(program: Program, path: Path) -> dict:
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     given = [arrays.get(spec.name, arrays.get(f"expected.{spec.name}")) for spec in program.spec.tensors]
-    shapes = [None if array is None else array.shape for array in given]
-    tensors = [tensor(spec, arrays) for spec in program.spec_for(shapes).tensors]
+    tensors = [tensor(spec, arrays) for spec in program.spec_for(shapes_of(program.spec, given)).tensors]
     returned = program.spec.out_idx
     outcomes = []
     for _ in range(RUNS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tilelang import tvm
@@ -48,7 +49,7 @@ class Symbols:
     """The symbolic sizes of one function.
 
     Attributes:
-        variables: by name, in the order in which the tensors' shapes name them.
+        variables: by name, in the order in which the tensors' shapes name them, then those of numbers (``tt.numbers``).
         sizes: the representative size of each.
     """
 
@@ -113,11 +114,18 @@ def symbols_of(func: tirx.PrimFunc) -> Symbols:
             if isinstance(dim, tirx.Var):
                 _check_symbol(dim, variables, buffer)
                 variables[str(dim.name)] = dim
+    plain = plain_attrs(func)
+    variables |= {str(name): number_size(str(name)) for name in plain.get(attrs.NUMBERS, ())}
     sizes = dict.fromkeys(variables, DEFAULT_SIZE)
     if variables:
-        plain = plain_attrs(func)
         sizes |= _covered_by_shards(buffers, plain) | _given(func, variables, plain)
     return Symbols(variables, sizes)
+
+
+@cache
+def number_size(name: str) -> tirx.Var:
+    """The variable for the size that the parameter ``name``, a number, is: always the same one."""
+    return tirx.Var(name, "int32")
 
 
 def _covered_by_shards(buffers: Sequence[tirx.Buffer], plain: Mapping[str, Any]) -> dict[str, int]:

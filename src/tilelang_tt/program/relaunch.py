@@ -26,7 +26,8 @@ KEPT_SHAPES = 1024
 
 
 def sizes_of(spec: ProgramSpec | SequenceSpec, shapes: Sequence[Shape | None]) -> dict[str, int]:
-    """The value of every symbol, from the tensors' shapes in elements (None for one that is not given).
+    """The value of every symbol, from the tensors' shapes in elements (None for one that is not given; of a number that
+    is a size, the number as its only dimension).
 
     Raises:
         ProgramError: ``argument-shape`` for shapes that contradict the program's or each other, ``argument-count``
@@ -59,11 +60,17 @@ def sizes_of(spec: ProgramSpec | SequenceSpec, shapes: Sequence[Shape | None]) -
     return sizes
 
 
+def numbers_of(spec: ProgramSpec | SequenceSpec) -> tuple[str, ...]:
+    """The parameters that are numbers and sizes of a program."""
+    return spec.dynamic.numbers if isinstance(spec.dynamic, DynamicSpec) else ()
+
+
 def host_shapes(spec: ProgramSpec | SequenceSpec, sizes: Mapping[str, int]) -> list[Shape]:
     """The shapes of the caller's tensors where the symbols have these values. Raises as :func:`at_sizes`."""
     every = [()] * len(spec.tensors) if spec.dynamic is None else spec.dynamic.shapes
+    numbers = numbers_of(spec)
     return [
-        _shape(dims, sizes) if any(map(names_in, dims)) else tensor.host_shape
+        _shape(dims, sizes) if any(map(names_in, dims)) and tensor.name not in numbers else tensor.host_shape
         for tensor, dims in zip(spec.tensors, every, strict=True)
     ]
 
@@ -84,7 +91,10 @@ def at_sizes(spec: ProgramSpec, sizes: Mapping[str, int]) -> ProgramSpec:
     dynamic = _dynamic(spec)
     if sizes == dynamic.sizes:
         return spec
-    tensors = tuple(resized(tensor, dims, sizes) for tensor, dims in zip(spec.tensors, dynamic.shapes, strict=True))
+    tensors = tuple(
+        tensor if tensor.name in dynamic.numbers else resized(tensor, dims, sizes)
+        for tensor, dims in zip(spec.tensors, dynamic.shapes, strict=True)
+    )
     grid = [_evaluated(size, sizes, "launch grid") for size in dynamic.grid]
     now = msgspec.structs.replace(dynamic, sizes=dict(sizes))
     if 0 in grid and min(grid) >= 0:

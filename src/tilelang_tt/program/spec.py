@@ -247,6 +247,9 @@ class DynamicSpec(Spec, frozen=True, forbid_unknown_fields=True):
     """The user's schedule, which every partition of the program keeps to."""
     cores: tuple[tuple[int, int], ...]
     """The cores that have work at some size: a device launches the program on all of them."""
+    numbers: tuple[str, ...] = ()
+    """The sizes that are parameters of the same name, tensors of one element: what it holds is the size. In ``shapes``
+    it has the size as its only dimension."""
 
 
 class ProgramSpec(Spec, frozen=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ from ..errors import Code, ProgramError, TTError, nearest
 from ..program.sequence_spec import SequenceSpec
 from ..program.spec import ProgramSpec, TensorSpec
 from . import load
-from .call import EXECUTOR_ENV, EXECUTORS, call, launch_specs
+from .call import EXECUTOR_ENV, EXECUTORS, call, launch_specs, shapes_of
 from .report import RunReport, SequenceReport
 from .tiles import dtype_of
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         program = load(options.directory)
         arrays = _read(options.inputs)
         _check_names(program.spec, arrays)
-        shapes = [arrays[tensor.name].shape if tensor.name in arrays else None for tensor in program.spec.tensors]
+        shapes = shapes_of(program.spec, [arrays.get(tensor.name) for tensor in program.spec.tensors])
         spec = program.spec_for(shapes)
         tensors = [_tensor(tensor, arrays.get(tensor.name)) for tensor in spec.tensors]
         given = [tensor for index, tensor in enumerate(tensors) if index not in program.spec.out_idx]

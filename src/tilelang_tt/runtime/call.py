@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Code, ExecutionError, ProgramError, nearest
-from ..program.relaunch import has_work, host_shape
+from ..program.relaunch import has_work, host_shape, numbers_of
 from ..program.spec import ProgramSpec
-from .host_tensors import HostTensor, allocate, bind, is_torch, unknown
+from .host_tensors import HostTensor, allocate, bind, is_torch, number_of, unknown
 from .report import RunReport, SequenceReport, no_work
 
 if TYPE_CHECKING:
@@ -99,9 +99,12 @@ def shapes_given(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> li
 
 def shapes_of(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> list[tuple[int, ...] | None]:
     """The shapes of tensors for all parameters, in the order of the caller's dimensions and by their rank: ttnn tensors
-    are in the order of storage, and a vector [n] may be the matrix [1, n]."""
+    are in the order of storage, and a vector [n] may be the matrix [1, n]. Of a number that is a size, that number."""
     shapes: list[tuple[int, ...] | None] = []
     for parameter, tensor in zip(spec.tensors, tensors, strict=True):
+        if parameter.name in numbers_of(spec):
+            shapes.append((number_of(parameter, tensor),))
+            continue
         found = getattr(tensor, "shape", None)
         shape = None if found is None or spec.dynamic is None else tuple(found)
         if shape is not None and is_ttnn(tensor):
@@ -112,8 +115,16 @@ def shapes_of(spec: ProgramSpec | SequenceSpec, tensors: Sequence[Any]) -> list[
 
 def launch_specs(program: Compiled, spec: ProgramSpec | SequenceSpec) -> list[ProgramSpec]:
     """The data of each of the program's launches where its tensors are those of ``spec``."""
-    shapes = [tensor.host_shape for tensor in spec.all_tensors]
-    return [launch.program.spec_for([shapes[index] for index in launch.tensors]) for launch in program.launches]
+    each = zip(program.launches, launch_shapes(program, spec), strict=True)
+    return [launch.program.spec_for(shapes) for launch, shapes in each]
+
+
+def launch_shapes(program: Compiled, spec: ProgramSpec | SequenceSpec) -> list[list[tuple[int, ...] | None]]:
+    """What :func:`shapes_of` says of the arguments of each launch."""
+    numbers = numbers_of(spec)
+    sizes = spec.dynamic.sizes if spec.dynamic is not None else {}
+    shapes = [(sizes[tensor.name],) if tensor.name in numbers else tensor.host_shape for tensor in spec.all_tensors]
+    return [[shapes[index] for index in launch.tensors] for launch in program.launches]
 
 
 def _emulate(program: Compiled, spec: ProgramSpec | SequenceSpec, bound: Sequence[HostTensor]) -> Report:

@@ -51,6 +51,24 @@ def _is_number(tensor: Any) -> bool:
     return isinstance(tensor, (int, float, np.number))
 
 
+def number_of(spec: TensorSpec, tensor: Any) -> int:
+    """The integer given for parameter ``spec``, as a number or as an array of one element.
+
+    Raises:
+        ProgramError: ``argument-dtype`` for anything else.
+    """
+    values = np.asarray(tensor) if _is_number(tensor) or isinstance(tensor, np.ndarray) or is_torch(tensor) else None
+    if values is None or values.size != 1 or values.dtype.kind not in "iu":
+        raise ProgramError(
+            Code.ARGUMENT_DTYPE,
+            f"argument {spec.name!r} is no integer, and it decides how the program is launched",
+            subject=spec.name,
+            found=type(tensor).__name__ if values is None else f"{values.dtype} of shape {list(values.shape)}",
+            expected="a number",
+        )
+    return int(values.reshape(-1)[0])
+
+
 def bind(spec: TensorSpec, tensor: Any) -> HostTensor:
     """``tensor``, a number for a tensor of one element, as the argument for parameter ``spec``.
 

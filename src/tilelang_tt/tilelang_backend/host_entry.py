@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..program import Program, ProgramSequence, saved
-from ..program.relaunch import host_shapes
+from ..program.relaunch import host_shapes, numbers_of
 from ..program.spec import TensorSpec
 from ..runtime.call import call
 from ..runtime.tiles import dtype_of
@@ -25,15 +25,16 @@ from ..runtime.tiles import dtype_of
 def run(program: str, *arguments: Any) -> None:
     """Run a program (as :func:`saved.encode` has it) on tensors in host memory, dense and row-major.
 
-    ``arguments`` are the values of its symbolic sizes in their order, then the tensors' addresses, or numbers. Outputs
-    are written in place, those that TileLang returns included: it has allocated them. The executor is the one that
-    ``TILELANG_TT_EXECUTOR`` names.
+    ``arguments`` are the values of its symbolic sizes that tensors have, in their order, then the tensors' addresses,
+    or numbers. Outputs are written in place, those that TileLang returns included: it has allocated them. The executor
+    is the one that ``TILELANG_TT_EXECUTOR`` names.
 
     Raises:
         TTError: as :func:`tilelang_tt.runtime.call.call`.
     """
     decoded = _program(program)
-    names = () if decoded.spec.dynamic is None else tuple(decoded.spec.dynamic.sizes)
+    dynamic, numbers = decoded.spec.dynamic, numbers_of(decoded.spec)
+    names = () if dynamic is None else tuple(name for name in dynamic.sizes if name not in numbers)
     shapes = host_shapes(decoded.spec, dict(zip(names, arguments, strict=False)))
     described = zip(decoded.spec.tensors, shapes, arguments[len(names) :], strict=True)
     call(decoded, [_argument(spec, shape, given) for spec, shape, given in described])

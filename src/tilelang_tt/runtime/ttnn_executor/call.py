@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ...errors import Code, ProgramError
 from ...program.spec import TensorSpec
-from ..call import Stored, as_result, is_ttnn, launch_specs, shapes_given
+from ..call import Stored, as_result, is_ttnn, launch_shapes, launch_specs, shapes_given
 from ..host_tensors import HostTensor, bind, is_torch
 from ..host_tensors import allocate as allocate_on_host
 from .devices import current_device
@@ -58,8 +58,8 @@ def call_on_device(program: Compiled, tensors: Sequence[Any]) -> Any:
         for argument, copy in zip(arguments, copies, strict=True)
     ]
     every = placed + [allocate(tensor, device) for tensor in spec.all_tensors[len(placed) :]]
-    for each, launch in zip(loaded, program.launches, strict=True):
-        each.run([every[index] for index in launch.tensors])
+    for each, launch, shapes in zip(loaded, program.launches, launch_shapes(program, spec), strict=True):
+        each.run([every[index] for index in launch.tensors], shapes)
     results = [
         (copy, download(copy.spec, tensor))
         for copy, tensor in zip(copies, placed, strict=True)

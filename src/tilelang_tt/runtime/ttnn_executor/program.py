@@ -70,8 +70,10 @@ class TtnnProgram:
         # By the tensors' shapes where these differ from call to call.
         self._prepared: dict[tuple[Any, ...], list[_Prepared]] = {}
 
-    def run(self, tensors: Sequence[Any]) -> None:
+    def run(self, tensors: Sequence[Any], shapes: Sequence[tuple[int, ...] | None] | None = None) -> None:
         """Run once on ttnn tensors for all parameters in their order; outputs are written in place.
+
+        ``shapes`` are what :func:`shapes_of` says of the arguments that they are made of, which may be numbers.
 
         Returns as soon as ttnn has queued the program, as ttnn's own operations do.
 
@@ -80,7 +82,7 @@ class TtnnProgram:
                 that are not what the program was compiled for.
             ExecutionError: ``device-fault``, when ttnn cannot build or launch the kernels.
         """
-        prepared = self._prepare(tensors)
+        prepared = self._prepare(tensors, shapes)
         if not has_work(prepared.spec):
             return
         descriptor = self._bound(prepared, tensors)
@@ -103,7 +105,7 @@ class TtnnProgram:
             prepared.buffer_ids = buffer_ids
         return prepared.descriptor
 
-    def _prepare(self, tensors: Sequence[Any]) -> _Prepared:
+    def _prepare(self, tensors: Sequence[Any], given: Sequence[tuple[int, ...] | None] | None = None) -> _Prepared:
         if len(tensors) != len(self.spec.tensors):
             raise ProgramError(
                 Code.ARGUMENT_COUNT,
@@ -113,7 +115,7 @@ class TtnnProgram:
             )
         # A ttnn tensor's spec is its shape, dtype and memory configuration: checked once, it need not be again.
         layouts = [tensor.spec for tensor in tensors]
-        shapes = () if self._relaunches is None else tuple(shapes_of(self.spec, tensors))
+        shapes = () if self._relaunches is None else tuple(given or shapes_of(self.spec, tensors))
         known = self._prepared.get(shapes, [])
         if all(tensor.device() is self.device for tensor in tensors):
             for prepared in known:
