@@ -53,6 +53,25 @@ def test_lengths_of_batches(which):
     check_example(control_kernels.lengths_of_batches(which))
 
 
+@supported("Loops", "a name for a tensor's element, in front of the grid, as a bound")
+def test_a_name_in_front_of_the_grid():
+    @T.prim_func
+    def kernel(A: T.Tensor((64, 64), "float32"), n: T.Tensor((1,), "int32"), C: T.Tensor((64, 64), "float32")):
+        rounds = n[0] + 1
+        with T.Kernel(2, threads=128) as bx:
+            a = T.alloc_shared((32, 64), "float32")
+            c = T.alloc_fragment((32, 64), "float32")
+            T.copy(A[bx * 32, 0], a)
+            T.clear(c)
+            for _ in T.serial(rounds):
+                for i, j in T.Parallel(32, 64):
+                    c[i, j] += a[i, j]
+            T.copy(c, C[bx * 32, 0])
+
+    inputs = [random_tensor((64, 64), "float32"), torch.tensor([2], dtype=torch.int32)]
+    check(kernel, lambda a, n: 3 * a, inputs=inputs)
+
+
 @supported("Copies", "of blocks whose place is an element of an int32 tensor; outside the tensor they read as zeros")
 def test_pages_of_a_table():
     check_example(control_kernels.pages_of_a_table())
