@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import tilelang.language as T
+import torch
 
 import tilelang_tt as tt
 from tilelang_tt.errors import CapacityError, Code, UnsupportedError
@@ -152,6 +153,28 @@ def test_a_tensor_read_back_after_it_was_written():
             T.copy(B_shared, C[0, 0])
 
     refuse(kernel, "B is read back after the kernel wrote it", "read back")
+
+
+@pytest.mark.parametrize("step", [64, 32, 16])
+def test_blocks_updated_in_place_in_a_loop_overlap(step):
+    """The reader would be ahead of the writer, unless the blocks of all iterations are apart."""
+
+    @T.prim_func
+    def kernel(A: T.Tensor((256, 64), "float32")):
+        with T.Kernel(1, threads=128) as bx:
+            A_shared = T.alloc_shared((64, 64), "float32")
+            for k in T.serial(4):
+                T.copy(A[k * step : k * step + 64, 0:64], A_shared)  # overlaps
+                for i, j in T.Parallel(64, 64):
+                    A_shared[i, j] = A_shared[i, j] + 1
+                T.copy(A_shared, A[k * step : k * step + 64, 0:64])
+
+    if step < 64:
+        refuse(kernel, "A is read back after the kernel wrote it", "overlaps")
+        return
+    a = torch.zeros(256, 64)
+    tt.compile(kernel)(a)
+    assert (a == 1).all()
 
 
 def test_a_tensor_accumulated_onto_in_a_loop():

@@ -71,11 +71,42 @@ def _in_order(place: int, read: _Access, other: int, write: _Access) -> bool:
     earlier = place < other or read.excludes(write)
     if not common:
         return earlier
-    return earlier and read.block == write.block and all(_moves_with(read.block, loop.var) for loop in common)
+    return earlier and read.block == write.block and all(_moves_on(read.block, loop.var) for loop in common)
 
 
-def _moves_with(block: TensorBlock, variable: str) -> bool:
-    return any(re.search(rf"\b{variable}\b", index) for index in (block.leading, block.row, block.col))
+def _moves_on(block: TensorBlock, variable: str) -> bool:
+    """Whether ``block`` is another in every iteration of the loop over ``variable``, which shares nothing with those
+    before."""
+    if block.picked is not None:
+        places = (block.leading, block.row, block.col, *block.picked.places)
+        return any(_uses(place, variable) for place in places)
+    if block.shift is not None:
+        return _step(block.leading, variable) >= 1
+    sizes = ((block.leading, 1), (block.row, block.rows), (block.col, block.cols))
+    return any(_step(index, variable) >= size for index, size in sizes)
+
+
+def _step(index: str, variable: str) -> int:
+    """By how much ``index``, a sum, moves with ``variable``; 0 where that is not told by a single term of it."""
+    terms = [term for term in _terms(index) if _uses(term, variable)]
+    found = re.fullmatch(rf"{variable}(?: \* (\d+))?", terms[0]) if len(terms) == 1 else None
+    return int(found[1] or 1) if found else 0
+
+
+def _terms(index: str) -> list[str]:
+    """What ``index`` is the sum of."""
+    terms, depth = [""], 0
+    for part in re.split(r"( \+ |[()])", index):
+        depth += (part == "(") - (part == ")")
+        if part == " + " and depth == 0:
+            terms.append("")
+        else:
+            terms[-1] += part
+    return terms
+
+
+def _uses(index: str, variable: str) -> bool:
+    return re.search(rf"\b{variable}\b", index) is not None
 
 
 def _accesses(body: Sequence[Statement], loops: tuple[Loop, ...], arms: tuple[Arm, ...]) -> list[_Access]:
